@@ -1,1 +1,1 @@
-"""Networks for a budget: NetAdapt and a search over shapes, by latencies that were measured on the device."""
+"""Architecture search within a budget: NetAdapt and a search over shapes, with latencies measured on the device."""

@@ -1,7 +1,7 @@
-"""The channel axes of a network: which channel counts are one number, and how a row follows from them.
+"""The channel axes of a network: channel counts that must stay equal, and how to rebuild rows with other counts.
 
-Layers joined by a residual write the same channels, so they share an *axis*. NetAdapt shrinks one axis at a time, and an axis
-says which channels of which weights belong together.
+Layers joined by a residual connection write the same channels, so they share an *axis*. NetAdapt shrinks one axis at a time; an
+axis determines which dimensions of which weights shrink together.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from mobilenets.specs.rows import (
 from mobilenets.specs.scaling import squeeze
 
 Role = Literal["in", "inner", "out", "squeeze", "fixed"]
-"""What a dimension of a weight counts: channels that enter the block, inside it, that leave it, inside squeeze-excite; or what
-never changes."""
+"""The meaning of a weight's dimension: channels entering the block, inside it, leaving it, inside squeeze-excite; or a fixed
+size."""
 
 IMAGE = "image"
 """The axis of the input's channels."""
@@ -39,9 +39,9 @@ class Layer:
     """The weights below one name in a block.
 
     Args:
-        name: of the module; "" for the block itself.
-        writes: the first axis of its weights.
-        reads: the second axis, "fixed" for a depthwise convolution, which has one filter per channel.
+        name: name of the module; "" for the block itself.
+        writes: role of the first axis of its weights.
+        reads: role of the second axis; "fixed" for a depthwise convolution, which has one filter per channel.
     """
 
     name: str
@@ -51,13 +51,13 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a type of row means for its channels.
+    """The channel roles of a type of row.
 
     Args:
         layers: every layer of the block with weights.
-        inner: name of the field with the channels inside; "" for none.
-        joins: whether a residual ties what leaves the block to what enters it, given the row and its input channels.
-        tied: whether the inner channels are those that enter, as there is no expansion layer.
+        inner: name of the field with the inner channels; "" for none.
+        joins: whether a residual ties the output channels to the input channels, given the row and its input channels.
+        tied: whether the inner channels are the input channels, because there is no expansion layer.
     """
 
     layers: tuple[Layer, ...]
@@ -109,14 +109,14 @@ ROWS: Mapping[type[Row], Kind] = {
     ),
 }
 # fmt: on
-"""By the type of row."""
+"""The channel roles, by type of row."""
 
 RowAxes = Mapping[Role, str]
-"""The name of the axis in each role."""
+"""The name of the axis for each role."""
 
 
 def axes(backbone: BackboneSpec) -> tuple[RowAxes, ...]:
-    """The axes of each row, then those of each layer of the tail."""
+    """The axes of each row, followed by those of each layer of the tail."""
     found: list[RowAxes] = []
     c_in, entering = backbone.in_channels, IMAGE
     for i, row in enumerate(backbone.rows):
@@ -150,11 +150,11 @@ def sizes(backbone: BackboneSpec) -> dict[str, int]:
 
 
 def resized(backbone: BackboneSpec, channels: Mapping[str, int]) -> BackboneSpec:
-    """The network with other channels on some axes; squeeze-excite keeps its share of the expansion.
+    """The network with other channel counts on some axes; squeeze-excite keeps its share of the expansion.
 
     Args:
         backbone: the network.
-        channels: by axis.
+        channels: new channel counts, by axis.
 
     Raises:
         SpecError: the network would no longer have the same residuals and expansion layers.
@@ -173,13 +173,13 @@ def resized(backbone: BackboneSpec, channels: Mapping[str, int]) -> BackboneSpec
 
 
 def knobs(backbone: BackboneSpec, *, maps: Collection[str] = ()) -> list[str]:
-    """The axes that can be shrunk: expansions, and what blocks that share a residual write (V3, section 4.2).
+    """The axes that can be shrunk: expansions, and the outputs of blocks that share a residual (V3, section 4.2).
 
-    The paper's authors then shaped stem and last stage by hand (section 5.1); here those are axes like the others.
+    The paper's authors then tuned stem and last stage by hand (section 5.1); here those are axes like the others.
 
     Args:
         backbone: the network.
-        maps: names of the feature maps that a head reads, whose channels are not among them.
+        maps: names of the feature maps that a head reads; their channels are left out.
     """
     every = axes(backbone)
     known = feature_maps(backbone)
@@ -189,7 +189,7 @@ def knobs(backbone: BackboneSpec, *, maps: Collection[str] = ()) -> list[str]:
 
 
 def narrower(backbone: BackboneSpec, axis: str, *, step: int = 8) -> list[BackboneSpec]:
-    """The networks with fewer channels on one axis, in multiples of `step`, the widest first."""
+    """The networks with fewer channels on one axis, in multiples of `step`, in descending order of width."""
     now = sizes(backbone)[axis]
     made: list[BackboneSpec] = []
     for channels in range((now - 1) // step * step, 0, -step):
@@ -201,7 +201,7 @@ def narrower(backbone: BackboneSpec, axis: str, *, step: int = 8) -> list[Backbo
 
 
 def told(backbone: BackboneSpec, axis: str) -> str:
-    """What an axis is, for people: "expansion of block 3", "width of blocks 3 to 5"."""
+    """A description of an axis: "expansion of block 3", "width of blocks 3 to 5"."""
     part, index, role = axis.split(".")
     if part == "tail":
         return f"width of tail layer {index}"

@@ -1,4 +1,4 @@
-"""What a network costs: latency by the table, size, multiply-adds and memory; and the budgets that a search keeps to."""
+"""The costs of a network: predicted latency, size, multiply-adds and memory; and the budget of a search."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Part:
     """A piece of a network without its weights.
 
     Args:
-        key: as the latency table knows it.
+        key: its key in the latency table.
         macs: multiply-adds of one image.
-        numbers: weights and biases.
-        entering: numbers that it reads.
-        output: shape of what it makes.
-        graph: builds the piece again, to be measured.
+        numbers: number of weights and biases.
+        entering: size of its input.
+        output: shape of its output.
+        graph: rebuilds the piece for a measurement.
     """
 
     key: str
@@ -45,11 +45,11 @@ class Part:
 
 
 class Costs:
-    """The costs of networks; what they share is counted once.
+    """Computes the costs of networks; shared pieces are computed only once.
 
     Args:
-        table: of latencies; None if no budget needs any.
-        device: measures what the table lacks; None if nothing can be measured.
+        table: the latency table; None if no budget needs latencies.
+        device: measures pieces that the table lacks; None if nothing can be measured.
     """
 
     def __init__(self, table: LatencyTable | None = None, device: Measures | None = None) -> None:
@@ -75,7 +75,7 @@ class Costs:
         return [*found, *self._heads[rest]]
 
     def learn(self, specs: Iterable[ModelSpec], progress: Progress = lambda done: None) -> int:
-        """Measure the pieces of networks that the table lacks, all in turn, and say how many there were.
+        """Measure the pieces of networks that the table lacks, interleaved; returns their number.
 
         Raises:
             LatencyError: a piece cannot be measured.
@@ -101,7 +101,7 @@ class Costs:
         return {part.key: part for spec in specs for part in self.parts(spec) if part.key not in self.table.ms}
 
     def check(self, specs: Sequence[ModelSpec], progress: Progress = lambda done: None) -> list[float]:
-        """Measure whole networks, all in turn; the table is corrected by them. Returns their latencies, ms.
+        """Measure whole networks, interleaved, to calibrate the table; returns their latencies in ms.
 
         Raises:
             LatencyError: a network cannot be measured.
@@ -115,7 +115,7 @@ class Costs:
         return measured
 
     def measured_ms(self, spec: ModelSpec) -> float | None:
-        """The latency that was measured of a whole network; None if it never was."""
+        """The measured latency of a whole network; None if it was never measured."""
         whole = None if self.table is None else self.table.wholes.get(key_of([part.key for part in self.parts(spec)]))
         return None if whole is None else whole.ms
 
@@ -126,14 +126,14 @@ class Costs:
         return self.table.predicted_ms([part.key for part in parts], _moved(parts), _weights(parts))
 
     def whole(self, spec: ModelSpec, ms: float) -> Whole:
-        """What the table keeps of a network that was measured as a whole."""
+        """The table's record of a network that was measured as a whole."""
         assert self.table is not None
         parts = self.parts(spec)
         keys = [part.key for part in parts]
         return Whole(key_of(keys), self.table.sum_ms(keys), len(keys), _moved(parts), _weights(parts), ms)
 
     def mb(self, spec: ModelSpec) -> float:
-        """Megabytes of the weights in 32-bit floats, batch norms folded."""
+        """Megabytes of the weights in 32-bit floats, with batch norms folded."""
         return 4 * _weights(self.parts(spec))
 
     def macs(self, spec: ModelSpec) -> float:
@@ -150,9 +150,9 @@ class Resource:
     """A cost that can have a budget.
 
     Args:
-        title: for people.
-        unit: of its figures.
-        of: the cost of a network.
+        title: its name for users.
+        unit: unit of its figures.
+        of: computes the cost of a network.
     """
 
     title: str
@@ -169,14 +169,14 @@ RESOURCES: Table[Resource] = Table(
         "kb_ram": Resource("memory", "KB", Costs.kb_ram),
     },
 )
-"""By the name of its option, `--max-ms`."""
+"""The resources, by name of their option: "ms" for `--max-ms`."""
 
 Budget = Mapping[str, float]
-"""The most that a network may cost, by resource."""
+"""The upper limit for each resource."""
 
 
 def check_budget(budget: Budget) -> None:
-    """Refuse a budget that no network can have.
+    """Check that a budget is possible.
 
     Raises:
         UsageError: it is empty, or a figure is not positive.
@@ -189,22 +189,22 @@ def check_budget(budget: Budget) -> None:
 
 
 def spent(costs: Costs, spec: ModelSpec, budget: Budget) -> dict[str, float]:
-    """What a network costs, by resource."""
+    """The cost of a network for each resource of the budget."""
     return {name: RESOURCES[name].of(costs, spec) for name in budget}
 
 
 def worst(cost: Mapping[str, float], budget: Budget) -> str:
-    """The resource that is furthest above its budget, or nearest to it."""
+    """The resource with the highest cost relative to its budget."""
     return max(budget, key=lambda name: cost[name] / budget[name])
 
 
 def fits(cost: Mapping[str, float], budget: Budget) -> bool:
-    """Whether a network keeps to a budget."""
+    """Whether a cost is within a budget."""
     return all(cost[name] <= most for name, most in budget.items())
 
 
 def _block(place: Place, backbone: BackboneSpec, shape: Shape) -> Piece:
-    """The piece of one block, with weights as they come."""
+    """The piece of one block, with random weights."""
     channels, height, width = shape
     contract = InputContract(channels=channels, mean=(0.5,), std=(0.5,), resize="stretch").shaped(height, width)
     alone = replace(backbone, rows=(place.row,), tail=(), in_channels=channels, output_stride=1024)
@@ -214,11 +214,11 @@ def _block(place: Place, backbone: BackboneSpec, shape: Shape) -> Piece:
 
 
 def _behind(spec: ModelSpec, shape: Shape) -> ModelSpec:
-    """A network with the same tail and head; a classifier's need only the last map, and no other blocks.
+    """A small network with the same tail and head; for a classifier, it needs only the last feature map and no other blocks.
 
     Args:
         spec: the network.
-        shape: of its last map.
+        shape: shape of its last feature map.
     """
     if spec.task != "classify":
         return spec
@@ -233,7 +233,7 @@ def _head(spec: ModelSpec, i: int) -> Graph:
 
 
 def _moved(parts: Sequence[Part]) -> float:
-    """Millions of numbers that the pieces of a network hand to each other."""
+    """Millions of numbers that pass between the pieces of a network."""
     return sum(part.entering for part in parts[1:]) / 1e6
 
 
@@ -252,4 +252,4 @@ def _part(piece: Piece, graph: Callable[[], Graph]) -> Part:
 
 
 TOGETHER = 64
-"""Pieces that are built and measured at once, so that a kill loses few of them."""
+"""Pieces that are built and measured at a time; if the process is killed, at most these are lost."""

@@ -1,4 +1,4 @@
-"""What measures pieces and networks: a runtime of this machine, another machine over ssh, or an Android device over adb."""
+"""Devices for measuring pieces and networks: a runtime on this machine, another machine over ssh, or Android over adb."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Measures(Protocol):
 
     @property
     def device(self) -> Device:
-        """Which one."""
+        """The device."""
         ...
 
     def latencies_ms(self, graphs: Sequence[Graph], progress: Progress = lambda done: None) -> list[float]:
         """The latency of each graph for one image.
 
         Args:
-            graphs: to be run alone.
+            graphs: the graphs, each measured on its own.
             progress: called with the number of graphs that were measured since the last call.
 
         Raises:
@@ -48,13 +48,13 @@ class Measures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """This machine: the fastest run of several rounds, in which all graphs take turns.
+    """Measures on this machine: the fastest run of several rounds, in which all graphs are interleaved.
 
     Args:
-        runtime: as `mobilenets benchmark` names it.
-        threads: that compute one image.
-        rounds: how often the graphs take turns.
-        seconds: that each runs for in a round.
+        runtime: its name in `mobilenets benchmark`.
+        threads: number of threads per image.
+        rounds: number of rounds.
+        seconds: time for each graph in each round.
     """
 
     runtime: str = "onnx"
@@ -86,12 +86,12 @@ class Here:
 
 @dataclass(frozen=True, slots=True)
 class There:
-    """Another machine, which runs `mobilenets benchmark`.
+    """Measures on another machine with `mobilenets benchmark`.
 
     Args:
         host: the machine.
-        runtime: that it has.
-        threads: that compute one image.
+        runtime: a runtime on that machine.
+        threads: number of threads per image.
     """
 
     host: Host
@@ -100,7 +100,7 @@ class There:
 
     @property
     def device(self) -> Device:
-        """The machine by its address; only itself knows the version of its runtime."""
+        """The machine, identified by address; the version of its runtime is unknown here."""
         return Device(self.host.address, self.runtime, "", self.threads)
 
     def latencies_ms(self, graphs: Sequence[Graph], progress: Progress = lambda done: None) -> list[float]:
@@ -115,13 +115,13 @@ class There:
 
 @dataclass(frozen=True, slots=True)
 class OnPhone:
-    """An Android device, on which the runtime's own benchmark program runs.
+    """Measures on an Android device with the runtime's own benchmark program.
 
     Args:
         phone: the device.
-        runtime: with such a program.
+        runtime: a runtime with a benchmark program.
         tool: the program.
-        threads: that compute one image.
+        threads: number of threads per image.
     """
 
     phone: Phone
@@ -131,7 +131,7 @@ class OnPhone:
 
     @property
     def device(self) -> Device:
-        """The device by its name; the program has no version of its own."""
+        """The device, identified by name; the version of the program is unknown."""
         return Device(self.phone.name, self.runtime, "", self.threads)
 
     def latencies_ms(self, graphs: Sequence[Graph], progress: Progress = lambda done: None) -> list[float]:
@@ -147,11 +147,11 @@ class OnPhone:
 
 @contextmanager
 def _written(graphs: Sequence[Graph], runtime: str) -> Iterator[list[Path]]:
-    """Graphs as files of a runtime, until the block ends.
+    """A context with graphs as files for a runtime.
 
     Raises:
         LatencyError: no exporter writes files for the runtime.
-        MissingExtraError: what the exporter needs is not installed.
+        MissingExtraError: a library that the exporter needs is not installed.
     """
     if runtime not in EXPORTERS:
         raise LatencyError(f"no exporter writes files for '{runtime}'", hint="--runtime onnx, tflite, openvino or native")
@@ -170,7 +170,7 @@ def _cases(files: Sequence[Path], runtime: str, threads: int) -> list[Case]:
 
 
 def _in_order(rows: Sequence[Row], cases: Sequence[Case]) -> list[float]:
-    """The fastest round of each case, ms."""
+    """The fastest round of each case, in ms."""
     by_name = {row.case.model: row for row in rows if row.case.runtime == cases[0].runtime}
     latencies: list[float] = []
     for case in cases:

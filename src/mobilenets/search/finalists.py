@@ -1,4 +1,4 @@
-"""The networks that a search ends with: each trained in full, exported, and measured on images that no choice was made by."""
+"""The final networks of a search: each is fully trained, exported, and measured on images that influenced no choice."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ RESULT = "result.json"
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
-    """A network at the end of a search.
+    """A final network of a search.
 
     Args:
-        name: of its folder.
+        name: name of its folder.
         origin: "start", "search" or "ladder".
-        title: for people.
-        metric: what was measured, "top1".
-        value: of the metric, 0 to 1.
-        low, high: its 95% interval; None if none is computed.
-        split: that it was measured on.
+        title: its name for users.
+        metric: the metric, such as "top1".
+        value: value of the metric, 0 to 1.
+        low, high: its 95% confidence interval; None if not computed.
+        split: the split that it was measured on.
         export: the exported file, relative to the search's folder.
     """
 
@@ -53,16 +53,16 @@ class Finalist:
 
 @dataclass(frozen=True, slots=True)
 class Finishing:
-    """How finalists are made.
+    """How to train and measure the finalists.
 
     Args:
-        folder: of the search.
-        dataset: to train and measure on.
-        recipe: of the full training.
-        to: what they are exported to.
-        source: what the dataset was opened from, for their run folders.
+        folder: folder of the search.
+        dataset: for training and measuring.
+        recipe: recipe of the full training.
+        to: the export format.
+        source: the source of the dataset, for the run folders.
         device: where to train.
-        telling: how progress is shown, and when to stop.
+        telling: shows progress, and tells when to stop.
     """
 
     folder: Path
@@ -80,17 +80,17 @@ class Finishing:
         return next(part for part in parts if self.dataset.split(part))
 
     def done(self, name: str) -> bool:
-        """Whether an earlier start of the search finished this network."""
+        """Whether an earlier run of the search already finished this network."""
         return (self.folder / FINALISTS / name / RESULT).is_file()
 
     def trained(self, model: Model, name: str, origin: str, title: str) -> Finalist:
-        """A network trained in full from the weights that it has, exported and measured.
+        """Fully train a network from its current weights, export it and measure it.
 
-        What an earlier start of the search finished is not done again.
+        Steps that an earlier run of the search finished are not repeated.
 
         Raises:
-            StoppedError: it was asked to stop.
-            TrainingError: the training had to.
+            StoppedError: a stop was requested.
+            TrainingError: the training failed.
         """
         run = self.folder / FINALISTS / name
         if self.done(name):
@@ -113,7 +113,7 @@ class Finishing:
         return self.measured(checkpoint.load(run), name, origin, title)
 
     def measured(self, model: Model, name: str, origin: str, title: str) -> Finalist:
-        """A network that is trained already, kept, exported and measured."""
+        """Store, export and measure a network that is already trained."""
         run = self.folder / FINALISTS / name
         if self.done(name):
             return _read(run / RESULT)

@@ -1,4 +1,4 @@
-"""A whole search: what a method finds, the ladder that it is held against, all of them trained in full; in one folder."""
+"""A whole search in one folder: the networks that a method finds and the ladder as a baseline, all fully trained."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ LATENCIES, LADDER = "latency.jsonl", "ladder.json"
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A finalist and what it costs.
+    """A finalist and its costs.
 
     Args:
-        finalist: what was measured of it.
+        finalist: its measurements.
         spec: the network.
-        cost: by resource, as counted and predicted.
-        measured_ms: its latency as a whole; None if the device is not there.
+        cost: counted and predicted costs, by resource.
+        measured_ms: its latency, measured as a whole; None if the device is not available.
     """
 
     finalist: Finalist
@@ -46,16 +46,16 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a search ends with.
+    """The result of a search.
 
     Args:
-        folder: where all of it is.
-        wanted: what was asked for.
-        way: how the method came to its networks.
+        folder: the folder of the search.
+        wanted: the request.
+        way: the course of the method.
         networks: the start, the networks that were found, and the ladder.
-        left_out: rungs of the ladder that a short judgment put behind the others.
-        device: where latencies are from; "" if none were needed.
-        errors: of the latencies that are predicted of the networks, relative, where they were measured.
+        left_out: rungs of the ladder that a short evaluation ranked below the others.
+        device: the device of the latencies; "" if none were needed.
+        errors: relative errors of the predicted latencies of networks that were measured.
     """
 
     folder: Path
@@ -69,7 +69,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class _Ladder:
-    """The rungs that were chosen, as the folder keeps them."""
+    """The chosen rungs, as stored in the folder."""
 
     rungs: tuple[Rung, ...]
     left_out: tuple[str, ...]
@@ -88,29 +88,29 @@ def search(
     device: str = "auto",
     telling: Telling | None = None,
 ) -> Result:
-    """The result of a search. What the folder holds already is not done again.
+    """Run a search. Steps whose results are already in the folder are not repeated.
 
     Args:
         start: a trained network.
-        dataset: that it was trained on.
-        recipe: of full trainings.
-        wanted: what is asked for.
-        costs: of networks.
-        folder: of the search.
-        to: what finalists are exported to.
-        source: what the dataset was opened from.
+        dataset: the dataset that it was trained on.
+        recipe: recipe of full trainings.
+        wanted: the request.
+        costs: computes the costs of networks.
+        folder: folder of the search.
+        to: export format of the finalists.
+        source: the source of the dataset.
         device: where to train.
-        telling: how progress is shown, and when to stop.
+        telling: shows progress, and tells when to stop.
 
     Raises:
-        DataError: there is nothing to judge networks by.
-        ElsewhereError: another worker of the study trains the networks in full.
+        DataError: there are no images to judge networks by.
+        ElsewhereError: another worker of the study trains the finalists.
         LatencyError: a latency is missing and cannot be measured.
         MissingExtraError: the method needs a library that is not installed.
         SearchError: the budget cannot be reached.
-        StoppedError: it was asked to stop.
+        StoppedError: a stop was requested.
         StorageError: the database of the study cannot be used.
-        TrainingError: a training had to stop.
+        TrainingError: a training failed.
     """
     telling, recipe = telling or Telling(), for_shapes(recipe)
     searching = Searching(start, dataset, recipe, wanted, costs, folder, device, telling)
@@ -132,7 +132,7 @@ def search(
 
 
 def _rungs(searching: Searching) -> _Ladder:
-    """The rungs of the ladder that are trained; chosen once, as latencies may be corrected later."""
+    """The rungs of the ladder to train; chosen only once, because latencies may be corrected later."""
     file = searching.folder / LADDER
     if file.is_file():
         try:
@@ -146,7 +146,7 @@ def _rungs(searching: Searching) -> _Ladder:
 
 
 def best_rungs(searching: Searching, judge: Judge) -> tuple[list[Rung], tuple[str, ...]]:
-    """The rungs of the ladder that a short judgment puts first, and the names of the others."""
+    """The rungs of the ladder that a short evaluation ranks first, and the names of the others."""
     wanted, start = searching.wanted, searching.start
     if not wanted.rungs:
         return [], ()
@@ -166,7 +166,7 @@ def best_rungs(searching: Searching, judge: Judge) -> tuple[list[Rung], tuple[st
 
 
 def _result(searching: Searching, way: Way, finalists: Sequence[Finalist], left_out: tuple[str, ...]) -> Result:
-    """All finalists measured in turn, and put together."""
+    """Measure the latency of all finalists, interleaved, and assemble the result."""
     costs, wanted, folder = searching.costs, searching.wanted, searching.folder
     specs = [model_of(folder, finalist).spec for finalist in finalists]
     check_latency(costs, specs, searching.telling)

@@ -1,9 +1,9 @@
-"""`inherited`: a network of another shape with the weights of a trained one, its most important channels first.
+"""`inherited`: initializes a network of another shape with the most important channels of a trained one.
 
-A channel is as important as it is written, filtered and read: the L1 norm of the filters that make it, with the scale of the
-batch norm behind them, times that of its depthwise filter, times that of the weights that read it. Each norm is relative to the
-mean of its layer, and averaged over the layers that share the channel through a residual (after Li et al.,
-arXiv:1608.08710, who take the first of the three).
+The importance of a channel is the product of three L1 norms: of the filters that produce it (with the scale of their batch
+norm), of its depthwise filter, and of the weights that read it. Each norm is relative to the mean of its layer, and averaged
+over the layers that share the channel through a residual (after Li et al., arXiv:1608.08710, who use only the first of the
+three).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from mobilenets.specs.model import ModelSpec
 from mobilenets.specs.rows import BackboneSpec, deepest_map, feature_maps
 
 HEADS: Mapping[str, tuple[Layer, ...]] = {"ClassifierHead": (Layer("linear", "fixed", "in"),)}
-"""Layers of a head that read the backbone's last channels, by the head's class; others read feature maps, which keep theirs."""
+"""Layers of a head that read the backbone's last channels, by class of the head; other heads read feature maps, whose channels
+stay."""
 
 _READ: Mapping[str, Callable[[BackboneSpec, Any], tuple[str, ...]]] = {  # Any: a head of the kind
     "ClassifierHead": lambda body, head: (),
@@ -38,7 +39,7 @@ class _Placed:
 
     Args:
         prefix: its name in the state dict.
-        writes, reads: its axes; "" for one that is fixed.
+        writes, reads: its axes; "" for a fixed dimension.
     """
 
     prefix: str
@@ -48,7 +49,7 @@ class _Placed:
 
 @dataclass(slots=True)
 class _Norms:
-    """How strongly the channels of an axis are written, filtered and read, one tensor for each layer."""
+    """The norms of the weights that write, filter and read the channels of an axis, one tensor per layer."""
 
     written: list[Tensor] = field(default_factory=list)
     filtered: list[Tensor] = field(default_factory=list)
@@ -61,7 +62,7 @@ class _Norms:
 
 
 def maps_of(spec: ModelSpec) -> tuple[str, ...]:
-    """The feature maps that a network's head reads with as many channels as they have; of an unknown head, all of them."""
+    """The feature maps whose channel counts a network's head depends on; for an unknown head, all of them."""
     kind = type(spec.head).__name__
     if kind not in _READ:
         return tuple(feature_maps(spec.backbone))
@@ -69,16 +70,16 @@ def maps_of(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def inherited(model: Model, spec: ModelSpec, rows: Sequence[int] | None = None, *, seed: int = 0) -> Model:
-    """A model of `spec` with weights of `model`: of narrower layers the most important channels, of smaller kernels the center.
+    """A model of `spec` with weights from `model`; narrower layers get its most important channels, smaller kernels the center.
 
-    What `model` has no weights for, such as wider layers or a new depthwise convolution, keeps fresh ones; a larger kernel
-    begins with the smaller one in its center.
+    Parts for which `model` has no weights, such as wider layers or a new depthwise convolution, keep their fresh weights; a
+    larger kernel starts with the smaller one in its center.
 
     Args:
-        model: trained.
-        spec: of the same kinds of rows where weights are to be inherited, and the same labels.
-        rows: for each row of `spec`, the row of `model` that it inherits from; by default each from the one in its place.
-        seed: of the fresh weights.
+        model: a trained model.
+        spec: the new network, with the same labels; a row inherits only from a row of the same kind.
+        rows: for each row of `spec`, the row of `model` that it inherits from; by default the row with the same index.
+        seed: seed of the fresh weights.
     """
     made = create(spec, seed=seed)
     mapping = tuple(range(len(spec.backbone.rows))) if rows is None else tuple(rows)
@@ -99,7 +100,7 @@ def inherited(model: Model, spec: ModelSpec, rows: Sequence[int] | None = None, 
 
 
 def importances(model: Model) -> dict[str, Tensor]:
-    """The importance of each channel, by axis; for the image's channels too."""
+    """The importance of each channel, by axis, including the channels of the image."""
     state = {name: tensor.detach().float() for name, tensor in model.state_dict().items()}
     found: dict[str, _Norms] = {}
     for layer in _layers(model.spec):
@@ -118,7 +119,7 @@ def importances(model: Model) -> dict[str, Tensor]:
 
 
 def _kept(model: Model, backbone: BackboneSpec, rows: Sequence[int]) -> dict[str, Tensor]:
-    """For each axis of a network the channels of the model that it inherits, in their order."""
+    """For each axis of a network, the channels that it inherits from the model, in order."""
     ranked = importances(model)
     theirs, ours = axes(model.spec.backbone), axes(backbone)
     count = sizes(backbone)
@@ -134,7 +135,7 @@ def _kept(model: Model, backbone: BackboneSpec, rows: Sequence[int]) -> dict[str
 
 
 def _pairs(spec: ModelSpec, source: ModelSpec, rows: Sequence[int]) -> Iterator[tuple[_Placed, _Placed]]:
-    """Layers that both networks have."""
+    """Pairs of corresponding layers that both networks have."""
     ours = {layer.prefix: layer for layer in _layers(spec)}
     theirs = {layer.prefix: layer for layer in _layers(source)}
     for prefix, layer in ours.items():
@@ -150,7 +151,7 @@ def _pairs(spec: ModelSpec, source: ModelSpec, rows: Sequence[int]) -> Iterator[
 
 
 def _layers(spec: ModelSpec) -> Iterator[_Placed]:
-    """Every layer with its place in the state dict."""
+    """Every layer with its prefix in the state dict."""
     every, count = axes(spec.backbone), len(spec.backbone.rows)
     for i, row in enumerate(spec.backbone.rows):
         for layer in ROWS[type(row)].layers:
@@ -170,7 +171,7 @@ def _placed(above: str, layer: Layer, roles: RowAxes) -> _Placed:
 
 
 def _folded(state: Mapping[str, Tensor], prefix: str) -> Tensor | None:
-    """The weights of a layer, with the scale of its batch norm; none if the block has no such layer or only a norm."""
+    """The weights of a layer times the scale of its batch norm; None if the block lacks the layer or has only a batch norm."""
     for name in (f"{prefix}conv.weight", f"{prefix}weight"):
         if name in state and state[name].dim() > 1:
             break
@@ -189,7 +190,7 @@ def _relative(norms: Tensor) -> Tensor:
 
 
 def _filled(fresh: Tensor, source: Tensor, kept: Sequence[Tensor | None]) -> Tensor:
-    """A fresh tensor with a trained one in it: the channels that are kept, and of kernels what both have around the center."""
+    """A fresh tensor with the kept channels of a trained one copied in, and of kernels the common part around the center."""
     if not fresh.dim():
         return source
     made = fresh.clone()

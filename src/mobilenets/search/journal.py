@@ -1,4 +1,4 @@
-"""`Journal`: the steps of NetAdapt on the disk. After a kill a search goes on behind the last proposal that was judged."""
+"""`Journal`: stores the steps of NetAdapt on disk, so that a killed search resumes after the last judged proposal."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ STEP = "step.json"
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A network that is a little smaller than the last one.
+    """A proposed network, slightly smaller than the previous one.
 
     Args:
-        axis: whose channels are fewer.
-        title: what that is, for people.
-        before, after: its channels.
-        cost: of the network, by resource.
-        value: what it is worth; higher is better.
-        loss: on the images that it was judged by; 0 where the task has none.
-        gain: change of the value for each unit of the resource that is saved; a loss is below 0.
+        axis: the axis that shrinks.
+        title: description of the axis for users.
+        before, after: its channel counts.
+        cost: cost of the network, by resource.
+        value: its value; higher is better.
+        loss: loss on the images that it was judged by; 0 if the task has none.
+        gain: change in value per saved unit of the resource; negative if the value drops.
     """
 
     axis: str
@@ -46,9 +46,9 @@ class Step:
 
     Args:
         number: counted from 1; 0 is the start.
-        resource: what was to be saved; "" at the start.
-        chosen: the proposal that the network follows; at the start the network as it is.
-        proposals: all that were judged.
+        resource: the resource to save; "" at the start.
+        chosen: the accepted proposal; at the start, the unchanged network.
+        proposals: all judged proposals.
     """
 
     number: int
@@ -61,14 +61,14 @@ class Journal:
     """The steps in a folder.
 
     Args:
-        folder: of the search.
+        folder: folder of the search.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "steps"
 
     def steps(self) -> list[Step]:
-        """The steps that are done, in order.
+        """The completed steps, in order.
 
         Raises:
             CheckpointError: a step cannot be read.
@@ -87,14 +87,14 @@ class Journal:
         return checkpoint.load(checkpoint.settled(self._home(number)))
 
     def add(self, step: Step, model: Model) -> None:
-        """Keep a step that is done; raises CheckpointError if it cannot be written."""
+        """Store a completed step; raises CheckpointError if it cannot be written."""
         with checkpoint.replacing(self._home(step.number)) as new:
             checkpoint.write(model, new)
             (new / STEP).write_text(json.dumps(encode(step), indent=1) + "\n", encoding="utf-8")
         self._draft(step.number).unlink(missing_ok=True)
 
     def proposals(self, number: int) -> dict[str, Proposal]:
-        """What was judged of a step that is not done, by axis. A line that a kill cut off is skipped."""
+        """The judged proposals of an incomplete step, by axis. An incomplete line after a kill is skipped."""
         try:
             lines = self._draft(number).read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
@@ -109,7 +109,7 @@ class Journal:
         return found
 
     def add_proposal(self, number: int, proposal: Proposal) -> None:
-        """Keep a judged proposal; raises OSError if it cannot be written."""
+        """Store a judged proposal; raises OSError if it cannot be written."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._draft(number).open("ab") as file:
             file.write(b"\n" * bool(file.tell()) + json.dumps(encode(proposal)).encode())

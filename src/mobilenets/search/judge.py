@@ -1,4 +1,4 @@
-"""What a proposed network is worth: by a short training and validation, or without training by its loss on some images."""
+"""The value of a proposed network: by short training and validation, or without training, by its loss on some images."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A network and what it is worth.
+    """A network and its value.
 
     Args:
-        model: with the weights that it was judged by.
+        model: the network with the weights that it was judged with.
         value: higher is better.
-        metrics: that were measured, by name.
+        metrics: measured metrics, by name.
     """
 
     model: Model
@@ -46,33 +46,33 @@ class Judge(Protocol):
 
     @property
     def title(self) -> str:
-        """What its values are, for people: "accuracy"."""
+        """The name of its values for users: "accuracy"."""
         ...
 
     def __call__(self, model: Model, seed: int) -> Judged:
-        """The network after a short training, if the judge trains, and its value; the model that is given stays as it is.
+        """Judge a network, after a short training if the judge trains; the given model is not modified.
 
         Args:
-            model: with inherited weights.
-            seed: of what is drawn at random.
+            model: a network with inherited weights.
+            seed: random seed.
         """
         ...
 
     def measured(self, model: Model) -> Judged:
-        """The value of a network as it is."""
+        """The value of a network without training."""
         ...
 
 
 class ByLoss:
-    """Judges without training: batch norms see some training images anew, then the loss on these images counts.
+    """Judges without training: recomputes batch norm statistics on some training images, then takes the loss on these images.
 
-    Detectors and segmenters, whose losses need targets of their own, are judged by their metric on these images.
+    Detectors and segmenters, whose losses need special targets, are judged by their metric on these images.
 
     Args:
         dataset: the images are drawn from its train split.
-        recipe: of the training that would follow.
-        images: how many.
-        seed: draws them.
+        recipe: recipe of the training that would follow.
+        images: number of images.
+        seed: seed for drawing them.
     """
 
     def __init__(self, dataset: Dataset, recipe: Recipe, *, images: int = 128, seed: int = 0) -> None:
@@ -104,14 +104,14 @@ class ByLoss:
 
 
 class ByTraining:
-    """Judges by validation after a short training.
+    """Judges by the validation metric after a short training.
 
     Args:
-        dataset: to train and to validate on.
-        recipe: of the training; its rate is lower for so short a time.
-        steps: of the optimizer.
-        images: of the validation split, at most.
-        seed: draws them.
+        dataset: for training and validation.
+        recipe: recipe of the training; its learning rate is reduced for the short duration.
+        steps: number of optimizer steps.
+        images: most images of the validation split.
+        seed: seed for drawing them.
         device: "auto" or "cpu".
     """
 
@@ -149,22 +149,22 @@ class ByTraining:
 
 
 TITLES = {"classify": "accuracy", "detect": "mAP", "segment": "mIoU"}
-"""What networks of each task are ranked by."""
+"""The metric by which networks of each task are ranked."""
 
 
 def for_shapes(recipe: Recipe) -> Recipe:
-    """The recipe for networks that have their input size and weights already: everything learns, in floats."""
+    """The recipe for networks that already have their input size and weights: all layers are trained, in floats."""
     keep = ["size=0", "wide=0", "input_crop=0", "freeze_blocks=0", "freeze_norms=false", "cached_features=false"]
     return with_overrides(recipe, [*keep, "quantize=none", "norm_momentum=none", "stochastic_depth=none", "dropout=none"])
 
 
 def short(recipe: Recipe, *, steps: int, images: int) -> Recipe:
-    """The recipe for a training of so many steps.
+    """The recipe for a short training.
 
     Args:
-        recipe: of the whole training.
-        steps: of the optimizer.
-        images: that there are to train on.
+        recipe: recipe of the full training.
+        steps: number of optimizer steps.
+        images: number of training images.
     """
     batch = min(recipe.batch, images)
     epochs = max(1, math.ceil(steps * batch / images))
@@ -174,7 +174,7 @@ def short(recipe: Recipe, *, steps: int, images: int) -> Recipe:
 
 
 def drawn(samples: Sequence[Sample], most: int, seed: int) -> tuple[Sample, ...]:
-    """Some of the samples, drawn at random, in their order.
+    """A random subset of the samples, in the original order.
 
     Raises:
         DataError: there are none.
@@ -188,7 +188,7 @@ def drawn(samples: Sequence[Sample], most: int, seed: int) -> tuple[Sample, ...]
 
 
 def prepared(samples: Sequence[Sample], model: Model, recipe: Recipe) -> Prepared:
-    """Images as the model takes them, kept in memory."""
+    """Preprocessed images for the model, kept in memory."""
     megabytes = max(recipe.cache_mb, 256)
     return Prepared(samples, model.spec.input, batch=_IMAGES_AT_ONCE, megabytes=megabytes, threads=cores())
 
@@ -207,13 +207,13 @@ def _outcome(model: Model, images: Prepared, recipe: Recipe, samples: Sequence[S
 
 
 def _value(metrics: Mapping[str, float], task: Lesson) -> float:
-    """What the task ranks by, higher is better."""
+    """The metric by which the task ranks; higher is better."""
     name = task.rank[0]
     return -metrics[name[1:]] if name.startswith("-") else metrics[name]
 
 
 def _renew_norms(model: Model, batches: Iterable[torch.Tensor]) -> None:
-    """Let batch norms average their statistics over some images, from the beginning."""
+    """Recompute the batch norm statistics as averages over some images."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

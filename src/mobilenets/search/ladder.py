@@ -1,4 +1,4 @@
-"""The honest baseline: the plain width multiplier at several input sizes, each as wide as fits the budget (V1, Tables 6, 7)."""
+"""The baseline of a search: the width multiplier at several input sizes, as wide as the budget allows (V1, Tables 6, 7)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mobilenets.specs.model import ModelSpec
 from mobilenets.specs.rows import BackboneSpec, make_divisible
 
 SIZES = (1.0, 7 / 8, 3 / 4, 5 / 8, 1 / 2)
-"""Shares of the start's input size."""
+"""Input sizes, relative to the start's."""
 WIDTHS = tuple(i / 20 for i in range(20, 1, -1))
-"""Shares of the start's width, the widest first."""
+"""Widths, relative to the start's, in descending order."""
 _SIDES = 8  # input sizes are multiples of it
 _LEAST_SIDE = 32
 
@@ -25,7 +25,7 @@ class Rung:
     """One network of the ladder.
 
     Args:
-        width: share of the start's width.
+        width: width relative to the start's.
         spec: the network.
     """
 
@@ -34,12 +34,12 @@ class Rung:
 
     @property
     def name(self) -> str:
-        """For people and files: "96px-0.75"."""
+        """Its name for users and files: "96px-0.75"."""
         return f"{self.spec.input.size}px-{self.width:g}"
 
 
 def ladder(start: ModelSpec, budget: Budget, costs: Costs, telling: Telling) -> list[Rung]:
-    """For each input size the widest network within the budget, the largest size first; a size that never fits is left out."""
+    """The widest network within the budget for each input size, the largest size first; sizes that never fit are left out."""
     found: list[Rung] = []
     for share in SIZES:
         at_size = resampled(start, share)
@@ -64,13 +64,13 @@ def ladder(start: ModelSpec, budget: Budget, costs: Costs, telling: Telling) -> 
 
 
 def resampled(spec: ModelSpec, share: float) -> ModelSpec:
-    """The same network for a share of the input's size."""
+    """The same network with its input size scaled by a share."""
     height, width = (max(round(side * share / _SIDES) * _SIDES, min(side, _LEAST_SIDE)) for side in spec.input.shape)
     return replace(spec, input=spec.input.shaped(height, width))
 
 
 def multiplied(body: BackboneSpec, share: float) -> BackboneSpec:
-    """The network at a share of its width: by its paper's rule if it is the paper's network, else each axis by the share.
+    """The network with its width scaled: by the paper's rule if it is a paper's network, else by scaling each axis.
 
     Raises:
         SpecError: the network would not have the same residuals.

@@ -1,8 +1,9 @@
-"""`LatencyTable`: latencies of pieces on one device, kept in a file, and what they predict of whole networks.
+"""`LatencyTable`: measured latencies of pieces on one device, kept in a file, and predictions for whole networks.
 
-The file holds one JSON record a line: the device first, then pieces, and whole networks that were measured. A whole network is
-not quite the sum of its pieces: each alone pays for a call of the runtime, for handing its maps over, and finds its weights
-in the caches. How much that matters is fitted to the whole networks; the first guess is the latency of two empty pieces.
+The file has one JSON record per line: first the device, then pieces and measured whole networks. The latency of a network is
+not quite the sum of its pieces: each piece on its own includes a call of the runtime and the transfer of its feature maps, and
+finds its weights in the caches. These effects are fitted to the measured networks, starting from the latencies of two empty
+pieces.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from mobilenets.errors import DocumentError, MobileNetsError
 
 FORMAT = 1
 NOTHING, MUCH = "nothing", "nothing, with a large map"
-"""Keys of two empty pieces."""
+"""The keys of two empty pieces."""
 MUCH_CHANNELS, MUCH_SIZE = 32, 64
 """The shape of the large map."""
 
 TOLERANCE = 0.1
-"""Relative error of a prediction from which on it is said."""
+"""Predictions with at least this relative error are reported."""
 
-_LEAST_SHARE = 0.05  # of the sum of its pieces, that a network takes
+_LEAST_SHARE = 0.05  # a prediction is at least this share of the sum over pieces
 _PRIOR = 0.005
-"""How much the first guess counts against one whole network."""
+"""The weight of the initial guess in the fit, relative to one measured network."""
 
 
 class LatencyError(MobileNetsError):
-    """A latency table that cannot be read or that lacks what is asked for, or a device that cannot measure."""
+    """A latency table that cannot be read or lacks an entry, or a device that cannot measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,9 @@ class Device:
 
     Args:
         machine: its name, such as the processor's.
-        runtime: such as "onnx".
-        version: of the runtime; "" if unknown.
-        threads: that compute one image.
+        runtime: the runtime, such as "onnx".
+        version: version of the runtime; "" if unknown.
+        threads: number of threads per image.
     """
 
     machine: str
@@ -59,7 +60,7 @@ class Device:
 
     @property
     def file_name(self) -> str:
-        """Of the device's table in the user's cache."""
+        """The name of the device's table in the user's cache."""
         digest = hashlib.sha256(repr(self).encode()).hexdigest()[:12]
         return f"{self.runtime}-{digest}.jsonl"
 
@@ -69,12 +70,12 @@ class Whole:
     """A network that was measured as a whole.
 
     Args:
-        key: of the network: tells networks apart.
-        sum_ms: of its pieces alone.
-        pieces: how many they are.
-        moved: millions of numbers that its pieces hand to each other.
-        weights: millions of them.
-        ms: measured.
+        key: identifies the network.
+        sum_ms: sum of the latencies of its pieces.
+        pieces: number of pieces.
+        moved: millions of numbers that pass between its pieces.
+        weights: millions of weights.
+        ms: measured latency.
     """
 
     key: str
@@ -87,13 +88,13 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How the latency of a network follows from those of its pieces.
+    """The model that predicts the latency of a network from those of its pieces.
 
     Args:
-        factor: on their sum.
-        call_ms: that each piece but the first costs less inside a network.
-        move_ms: that each million numbers between pieces cost less inside a network.
-        load_ms: that each million weights costs more, as a network does not find all of them in the caches.
+        factor: multiplies their sum.
+        call_ms: saved for each piece but the first, because a network needs only one call.
+        move_ms: saved for each million numbers between pieces, because they are not handed over.
+        load_ms: added for each million weights, because a network does not find all of them in the caches.
     """
 
     factor: float
@@ -123,8 +124,8 @@ class LatencyTable:
     """The latencies of one device.
 
     Args:
-        device: that they are of.
-        path: the file; None to keep them in memory alone.
+        device: the device.
+        path: the file; None to keep the table only in memory.
     """
 
     def __init__(self, device: Device, path: Path | None = None) -> None:
@@ -134,10 +135,10 @@ class LatencyTable:
 
     @staticmethod
     def read(path: Path) -> LatencyTable:
-        """The table in a file. A line that a kill cut off is skipped.
+        """Read a table from a file. An incomplete line after a kill is skipped.
 
         Raises:
-            LatencyError: there is no such file, or it is none of a table.
+            LatencyError: there is no such file, or it is not a latency table.
         """
         try:
             first, *lines = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
@@ -159,7 +160,7 @@ class LatencyTable:
         """The latency of a network of these pieces.
 
         Args:
-            keys: of the pieces.
+            keys: keys of the pieces.
             moved, weights: as in `Whole`.
 
         Raises:
@@ -180,7 +181,7 @@ class LatencyTable:
         return sum(self.ms[key] for key in keys)
 
     def calibration(self) -> Calibration:
-        """Fitted to the whole networks by least relative squares, beginning from the latencies of the empty pieces."""
+        """The calibration, fitted to the measured networks by least relative squares, with the empty pieces as prior."""
         call_ms = self.ms.get(NOTHING, 0.0)
         numbers = MUCH_CHANNELS * MUCH_SIZE**2 / 1e6
         move_ms = max(self.ms.get(MUCH, 0.0) - call_ms, 0.0) / numbers
@@ -197,7 +198,7 @@ class LatencyTable:
         return Calibration(*np.maximum(fitted, 0.0).tolist())
 
     def errors(self) -> dict[str, float]:
-        """By whole network: how far its prediction is from what was measured, relative; above 0 where it is too high."""
+        """The relative error of the prediction for each measured network, by key; positive if the prediction is too high."""
         calibration = self.calibration()
         return {
             whole.key: calibration.predicted_ms(whole.sum_ms, whole.pieces, whole.moved, whole.weights) / whole.ms - 1
@@ -206,12 +207,12 @@ class LatencyTable:
         }
 
     def add(self, measured: Mapping[str, float]) -> None:
-        """Keep latencies of pieces, in the file too; raises OSError if it cannot be written."""
+        """Add latencies of pieces and write them to the file; raises OSError if it cannot be written."""
         self.ms |= measured
         self._append([encode(_Measured(key, ms)) for key, ms in measured.items()])
 
     def add_whole(self, whole: Whole) -> None:
-        """Keep a whole network, in the place of an earlier measurement of it; raises OSError as above."""
+        """Add a whole network, replacing an earlier measurement of it; raises OSError as above."""
         self.wholes[whole.key] = whole
         self._append([encode(whole)])
 
@@ -233,7 +234,7 @@ class LatencyTable:
                 whole = decode(data, Whole)
                 self.wholes[whole.key] = whole
         except DocumentError:
-            return  # cut off: it is measured again
+            return  # incomplete: it is measured again
 
     def _append(self, records: Sequence[object]) -> None:
         if self.path is None or not records:
@@ -257,5 +258,5 @@ class LatencyTable:
 
 
 def key_of(keys: Sequence[str]) -> str:
-    """What tells networks of different pieces apart."""
+    """A key that identifies a network by its pieces."""
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""`METHODS`: the ways to come from a trained network to one that keeps to a budget."""
+"""`METHODS`: the search methods that turn a trained network into one within a budget."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from mobilenets.table import Table
 from mobilenets.training.recipe import Recipe
 
 PARTS = (0.25, 0.25, 0.5)
-"""Shares of a short training after which a network of the search over shapes may be dropped."""
+"""The parts of a short training, as shares; after each part, the search over shapes may drop a network."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a search is asked for.
+    """The request for a search.
 
     Args:
-        budget: by resource.
-        method: by its name in `METHODS`.
-        share: of the start's cost, that each step of NetAdapt saves.
-        tune: steps of the short training that judges a network; 0 judges by the loss on some images, without training.
-        channels: that NetAdapt's widths are multiples of.
-        trials: networks that the search over shapes judges.
-        finalists: of them, that are trained in full.
-        reward: exponent of the reward; 0 for the front of value and cost.
-        storage: of the study of the search over shapes.
-        rungs: networks of the ladder that are trained in full.
-        seed: of everything that is drawn at random.
+        budget: upper limits, by resource.
+        method: name of the method in `METHODS`.
+        share: share of the start's cost that each step of NetAdapt saves.
+        tune: steps of the short training that judges a network; 0 to judge by the loss on some images, without training.
+        channels: NetAdapt's widths are multiples of this.
+        trials: number of networks that the search over shapes judges.
+        finalists: number of them that are fully trained.
+        reward: exponent of the reward; 0 for the Pareto front of value and cost.
+        storage: storage of the study of the search over shapes.
+        rungs: number of networks of the ladder that are fully trained.
+        seed: random seed.
     """
 
     budget: Budget
@@ -60,17 +60,17 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Searching:
-    """What every method needs.
+    """The input of every method.
 
     Args:
         start: a trained network.
-        dataset: that it was trained on.
-        recipe: of full trainings.
-        wanted: what is asked for.
-        costs: of networks.
-        folder: of the search.
+        dataset: the dataset that it was trained on.
+        recipe: recipe of full trainings.
+        wanted: the request.
+        costs: computes the costs of networks.
+        folder: folder of the search.
         device: where to train.
-        telling: how progress is shown, and when to stop.
+        telling: shows progress, and tells when to stop.
     """
 
     start: Model
@@ -88,9 +88,9 @@ class Found:
     """A network that was found.
 
     Args:
-        name: of its folder.
-        title: for people.
-        model: with the weights that its full training begins with.
+        name: name of its folder.
+        title: its name for users.
+        model: the network with the initial weights of its full training.
     """
 
     name: str
@@ -100,12 +100,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a method came to its networks.
+    """The course of a method.
 
     Args:
         found: the networks.
-        judged_by: what values are: "accuracy", "loss".
-        steps: of NetAdapt, the start first.
+        judged_by: name of the values: "accuracy", "loss".
+        steps: the steps of NetAdapt, the start first.
         sampled: the networks of the search over shapes.
     """
 
@@ -116,11 +116,11 @@ class Way:
 
 
 def judge_of(searching: Searching, share: float = 1.0) -> Judge:
-    """What judges networks.
+    """The judge for a search.
 
     Args:
-        searching: says how.
-        share: of the short training.
+        searching: the input of the search.
+        share: share of the short training.
     """
     wanted, dataset, recipe = searching.wanted, searching.dataset, searching.recipe
     if not wanted.tune:
@@ -161,7 +161,7 @@ def _shapes(searching: Searching) -> Iterator[Way]:
 
 
 def _finalists(searching: Searching, shapes: Shapes, sampled: Sequence[Sampled]) -> list[int]:
-    """The numbers of the best networks that keep to the budget when they are measured as a whole; no shape twice."""
+    """The trial numbers of the best networks that are within the budget when measured as a whole; no shape twice."""
     wanted, costs = searching.wanted, searching.costs
     found: list[Sampled] = []
     for one in best(sampled, wanted.budget, wanted.reward):
@@ -183,7 +183,7 @@ def _finalists(searching: Searching, shapes: Shapes, sampled: Sequence[Sampled])
 
 
 def _about(searching: Searching) -> dict[str, str]:
-    """What all workers of a study must have in common, by what people call it."""
+    """The settings that all workers of a study must share, by their names for users."""
     wanted, start, costs = searching.wanted, searching.start, searching.costs
     weights = hashlib.sha256(to_json(start.spec).encode())
     for name, tensor in sorted(start.state_dict().items()):
@@ -202,4 +202,4 @@ def _about(searching: Searching) -> dict[str, str]:
 
 
 METHODS: Table[Callable[[Searching], AbstractContextManager[Way]]] = Table("method", {"netadapt": _netadapt, "shapes": _shapes})
-"""By the name that users type. The block is that in which the networks are trained in full."""
+"""The methods, by the name that users type. Each is a context manager; finalists are trained inside its block."""

@@ -1,8 +1,8 @@
-"""NetAdapt as MobileNetV3 uses it (V3, section 4.2; Yang et al., arXiv:1804.03230), on specs and by measured latencies.
+"""NetAdapt as in MobileNetV3 (V3, section 4.2; Yang et al., arXiv:1804.03230), on specs and with measured latencies.
 
-Each step proposes, for every axis of the network, the smallest shrink that saves a share of the start's cost; judges each
-proposal with inherited weights; and follows the one that loses the least accuracy for each millisecond saved. It ends when the
-network keeps to its budget.
+Each step proposes, for every axis of the network, the smallest shrink that saves a given share of the start's cost, judges each
+proposal with inherited weights, and accepts the one with the least accuracy loss per millisecond saved. The search ends when
+the network is within its budget.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from mobilenets.search.telling import Telling, check_latency, measure, priced, r
 from mobilenets.specs.model import ModelSpec
 
 SHARE = 0.01
-"""Of the start's cost, that each step saves (V3, section 4.2)."""
+"""Share of the start's cost that each step saves (V3, section 4.2)."""
 
 _HALVINGS = 5
 _STEPS_BETWEEN_CHECKS = 10
 
 
 class SearchError(MobileNetsError):
-    """A search that cannot reach its budget, or whose folder holds something else."""
+    """A search that cannot reach its budget, or whose folder contains something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What NetAdapt is to do.
+    """The settings of NetAdapt.
 
     Args:
-        budget: that the network must keep to.
-        share: of the start's cost, that each step saves.
-        channels: that widths are multiples of.
-        seed: of short trainings.
+        budget: the budget.
+        share: share of the start's cost that each step saves.
+        channels: widths are multiples of this.
+        seed: seed of short trainings.
     """
 
     budget: Budget
@@ -54,11 +54,11 @@ class NetAdapt:
     """A search by NetAdapt.
 
     Args:
-        plan: what is to be done.
-        costs: of networks.
-        judge: of proposals.
-        journal: where steps are kept.
-        telling: how progress is shown.
+        plan: the settings.
+        costs: computes the costs of networks.
+        judge: judges proposals.
+        journal: stores the steps.
+        telling: shows progress.
     """
 
     plan: Plan
@@ -68,15 +68,15 @@ class NetAdapt:
     telling: Telling
 
     def steps(self, start: Model) -> Iterator[Step]:
-        """The steps, the start first; those in the journal are not done again.
+        """The steps, the start first; steps in the journal are not repeated.
 
         Args:
-            start: trained.
+            start: a trained network.
 
         Raises:
             LatencyError: a latency is missing and cannot be measured.
-            SearchError: nothing that can be shrunk saves anything more.
-            UsageError: the budget is none.
+            SearchError: no shrink saves anything more.
+            UsageError: the budget is empty or not positive.
         """
         budget = self.plan.budget
         check_budget(budget)
@@ -153,7 +153,7 @@ class NetAdapt:
 
 
 def say_if_out_of_reach(spec: ModelSpec, plan: Plan, costs: Costs, telling: Telling) -> None:
-    """Say which counted costs of the narrowest network that shrinks lead to are above the budget, before any step is taken."""
+    """Warn before the first step if counted costs of even the narrowest network exceed the budget."""
     least = narrowest(spec, plan.channels)
     for name, most in plan.budget.items():
         cost = RESOURCES[name].of(costs, least) if name != "ms" else 0.0  # a latency would have to be measured
@@ -166,7 +166,7 @@ def say_if_out_of_reach(spec: ModelSpec, plan: Plan, costs: Costs, telling: Tell
 
 
 def narrowest(spec: ModelSpec, channels: int) -> ModelSpec:
-    """The network with each axis in turn as narrow as it can be, in multiples of `channels`."""
+    """The network with each axis, one after the other, made as narrow as possible, in multiples of `channels`."""
     body = spec.backbone
     for axis in knobs(body, maps=maps_of(spec)):
         body = (narrower(body, axis, step=channels) or [body])[-1]
@@ -176,15 +176,15 @@ def narrowest(spec: ModelSpec, channels: int) -> ModelSpec:
 def proposals(
     spec: ModelSpec, resource: str, saving: float, plan: Plan, costs: Costs, telling: Telling
 ) -> dict[str, ModelSpec]:
-    """For each axis the network with the smallest shrink that saves so much; where no shrink does, half of it, and so on.
+    """For each axis, the network with the smallest shrink that saves enough; if no shrink does, half the saving, and so on.
 
     Args:
         spec: the network.
-        resource: to be saved.
-        saving: that is wanted.
-        plan: how wide the steps of an axis are.
-        costs: of networks.
-        telling: how progress is shown.
+        resource: the resource to save.
+        saving: the saving to reach.
+        plan: the settings, for the step size of an axis.
+        costs: computes the costs of networks.
+        telling: shows progress.
     """
     axes = knobs(spec.backbone, maps=maps_of(spec))
     made = {axis: narrower(spec.backbone, axis, step=plan.channels) for axis in axes}
@@ -206,12 +206,12 @@ def proposals(
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Looks for the smallest shrink that suffices: by doubling, then by halving the range.
+    """Search for the smallest sufficient shrink by doubling, then by bisection.
 
     Args:
-        count: of the shrinks, the smallest first.
-        low: the largest that is known not to suffice; -1 if none is.
-        high: the smallest that is known to suffice; `count` if none is.
+        count: number of shrinks, the smallest first.
+        low: index of the largest shrink known to be insufficient; -1 if none.
+        high: index of the smallest shrink known to be sufficient; `count` if there is none, -1 while unknown.
     """
 
     count: int
@@ -220,24 +220,24 @@ class _Range:
 
     @property
     def next(self) -> int | None:
-        """The one to try; none if the smallest is known."""
+        """The shrink to try next; None if the smallest is known."""
         if self.high == -1:  # none suffices so far
             return min(2 * self.low + 2, self.count - 1)
         return (self.low + self.high) // 2 if self.high - self.low > 1 else None
 
     def told(self, i: int, suffices: bool) -> _Range:
-        """What is known after a try."""
+        """The range after a try."""
         if suffices:
             return replace(self, high=i)
         return replace(self, low=i, high=self.count if i == self.count - 1 else self.high)
 
 
 def in_words(step: Step, judged_by: str) -> str:
-    """A step in one line.
+    """A description of a step in one line.
 
     Args:
-        step: of NetAdapt.
-        judged_by: what its value is: "accuracy", "loss".
+        step: a step of NetAdapt.
+        judged_by: name of its value: "accuracy", "loss".
     """
     chosen = step.chosen
     what = f"{chosen.title}, {chosen.before} to {chosen.after}" if chosen.axis else chosen.title

@@ -1,7 +1,7 @@
-"""`Piece`: a stretch of a lowered graph that can be run alone, so that its latency can be measured once and looked up later.
+"""`Piece`: a part of a lowered graph that can run on its own, so that its latency can be measured once and looked up later.
 
-A block of the backbone is one piece: runtimes fuse operators inside it, and the native engine runs it row by row. What follows
-the backbone is cut where values from several places are joined.
+A block of the backbone is one piece, because runtimes fuse operators inside it and the native engine runs it row by row. The
+part after the backbone is cut where several values are joined.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ OUTPUT = "logits"
 
 @dataclass(frozen=True)
 class Piece:
-    """Some operators that one value enters.
+    """Some operators with a single input value.
 
     Args:
-        key: says operators and shapes; pieces of equal keys are equally fast.
-        graph: runs them alone. Its weights have the right shapes; their values do not matter.
+        key: describes operators and shapes; pieces with the same key are equally fast.
+        graph: a graph of only these operators. Its weights have the right shapes; their values do not matter.
         macs: multiply-adds of one image.
-        numbers: weights and biases.
+        numbers: number of weights and biases.
     """
 
     key: str
@@ -45,12 +45,12 @@ class Piece:
 
     @property
     def output(self) -> Shape:
-        """The shape of what the piece makes, without the batch."""
+        """The shape of the piece's output, without the batch axis."""
         return self.graph.shapes()[self.graph.outputs[OUTPUT]]
 
 
 def pieces(graph: Graph) -> list[Piece]:
-    """The pieces of a graph, in order; what cannot run alone, such as joining boxes of several maps, is left out."""
+    """The pieces of a graph, in order; parts that cannot run alone, such as joining boxes of several maps, are left out."""
     shapes = graph.shapes()
     return [_piece(graph, operators, source, shapes) for _, operators, source in _cut(graph, shapes)]
 
@@ -59,8 +59,8 @@ def piece_of(graph: Graph, block: int) -> Piece:
     """The piece of one block of a graph's backbone.
 
     Args:
-        graph: lowered from a model.
-        block: its index.
+        graph: a graph lowered from a model.
+        block: index of the block.
     """
     operators = [operator for operator in graph.operators if operator.block == block]
     (source,) = _sources(operators)
@@ -74,7 +74,7 @@ def after_backbone(graph: Graph) -> list[Piece]:
 
 
 def pooled(graph: Graph) -> Graph:
-    """A piece that hands back the mean of its map, to be measured: a network never hands back the maps between its pieces."""
+    """The piece with a global mean at its end, for measuring: a network does not return the maps between its pieces."""
     output = graph.outputs[OUTPUT]
     shape = graph.shapes()[output]
     if len(shape) != 3 or shape[1:] == (1, 1):
@@ -84,11 +84,11 @@ def pooled(graph: Graph) -> Graph:
 
 
 def nothing(manifest: Manifest, *, channels: int = 8, size: int = 1) -> Piece:
-    """A piece that only takes a map's mean: its latency is what it costs to call a runtime and to hand a map to it.
+    """A piece that only averages a feature map: its latency is the overhead of calling a runtime and passing a map to it.
 
     Args:
-        manifest: of any network.
-        channels, size: of the map.
+        manifest: the manifest of any network.
+        channels, size: of the feature map.
     """
     contract = InputContract(size=size, channels=channels, mean=(0.5,), std=(0.5,))
     operator = op.Pool(name="nothing", inputs=(INPUT,), output="nothing", kernel=(size, size))
@@ -97,8 +97,8 @@ def nothing(manifest: Manifest, *, channels: int = 8, size: int = 1) -> Piece:
 
 
 def _cut(graph: Graph, shapes: Mapping[str, Shape]) -> Iterator[tuple[int, list[Operator], str]]:
-    """The block, or -1, with some of its operators and the value that enters them."""
-    entry: dict[str, str] = {}  # of the values behind the backbone: the value that everything before them comes from
+    """Cut a graph: the index of a block, or -1, with some of its operators and their input value."""
+    entry: dict[str, str] = {}  # for values after the backbone: the input value of their piece
     groups: dict[tuple[int, str], list[Operator]] = {}
     for operator in graph.operators:
         if operator.block >= 0:
@@ -106,7 +106,7 @@ def _cut(graph: Graph, shapes: Mapping[str, Shape]) -> Iterator[tuple[int, list[
             continue
         sources = {entry.get(name, name) for name in operator.inputs}
         source = sources.pop()
-        if sources:  # it joins values: what follows begins with its own value
+        if sources:  # it joins values, so its output is the input of the next piece
             if len({shapes[name] for name in operator.inputs}) == 1 and len(shapes[operator.inputs[0]]) == 3:
                 yield -1, [_reading(operator, operator.inputs[:1] * len(operator.inputs))], operator.inputs[0]
             entry.update(dict.fromkeys(operator.made, operator.output))
@@ -121,7 +121,7 @@ def _cut(graph: Graph, shapes: Mapping[str, Shape]) -> Iterator[tuple[int, list[
 
 
 def _sources(operators: Sequence[Operator]) -> list[str]:
-    """The values that operators read and do not make."""
+    """The values that operators read but do not produce."""
     made = {name for operator in operators for name in operator.made}
     return list(dict.fromkeys(name for operator in operators for name in operator.inputs if name not in made))
 

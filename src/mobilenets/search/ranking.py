@@ -1,4 +1,4 @@
-"""`Sampled`: a network that the search over shapes judged; which are dropped, lie on the front, and are the best."""
+"""`Sampled`: a network that the search over shapes judged; and which networks to drop, the Pareto front, and the best ones."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from mobilenets.search.costs import Budget
 from mobilenets.search.space import Choice
 
 FIRST = 8
-"""Networks that are judged in full before any is dropped early."""
+"""Number of networks that are fully judged before any is dropped early."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """A network that was judged.
+    """A judged network.
 
     Args:
-        number: of the trial.
+        number: number of the trial.
         choice: its shape.
         cost: by resource.
-        value: what it is worth; higher is better.
-        parts: its value after each part of the short training; fewer than all where it was dropped.
-        dropped: whether it was.
-        over: how far its cost is above the budget, relative; 0 or less where it fits.
+        value: its value; higher is better.
+        parts: its value after each part of the short training; not all parts if it was dropped.
+        dropped: whether it was dropped early.
+        over: how far its cost exceeds the budget, relative; 0 or less if it fits.
     """
 
     number: int
@@ -37,12 +37,12 @@ class Sampled:
 
 
 def rewarded(value: float, share: float, w: float) -> float:
-    """The reward of MnasNet (arXiv:1807.11626, eq. 2): ACC x (LAT / target)^w. A loss, which is below 0, is divided instead.
+    """The reward of MnasNet (arXiv:1807.11626, eq. 2): ACC x (LAT / target)^w. A negative value (a loss) is divided instead.
 
     Args:
-        value: what a network is worth.
-        share: its cost, relative to the budget.
-        w: exponent, below 0.
+        value: value of a network.
+        share: its cost relative to the budget.
+        w: exponent, negative.
 
     >>> round(rewarded(0.5, 2.0, -0.07), 4), round(rewarded(-0.5, 2.0, -0.07), 4)
     (0.4763, -0.5249)
@@ -52,22 +52,22 @@ def rewarded(value: float, share: float, w: float) -> float:
 
 
 def behind(parts: Sequence[float], cost: float, name: str, earlier: Sequence[Sampled]) -> bool:
-    """Whether a network is dropped: after as much training, half of those that cost no more were better.
+    """Whether to drop a network: after the same amount of training, half of those that cost no more were better.
 
-    Optuna's own pruners know one aim only; this rule serves one and two.
+    Optuna's pruners support only a single objective; this rule supports one or two.
 
     Args:
         parts: its values so far.
-        cost: of the network.
-        name: of the resource.
-        earlier: networks that were judged.
+        cost: cost of the network.
+        name: name of the resource.
+        earlier: networks judged before.
     """
     rivals = [one.parts[len(parts) - 1] for one in earlier if len(one.parts) >= len(parts) and one.cost[name] <= cost]
     return len(rivals) >= FIRST and parts[-1] < statistics.median(rivals)
 
 
 def pareto(sampled: Sequence[Sampled], name: str) -> list[Sampled]:
-    """The networks within the budget that no other beats in value and cost, the cheapest first."""
+    """The Pareto front: networks within the budget that no other beats in both value and cost, the cheapest first."""
     front: list[Sampled] = []
     fitting = [one for one in sampled if one.over <= 0 and not one.dropped]
     for one in sorted(fitting, key=lambda one: (one.cost[name], -one.value)):
@@ -77,7 +77,7 @@ def pareto(sampled: Sequence[Sampled], name: str) -> list[Sampled]:
 
 
 def best(sampled: Sequence[Sampled], budget: Budget, reward: float) -> list[Sampled]:
-    """The networks within the budget that were judged in full, the best first: by their reward, if there is one, else value."""
+    """The fully judged networks within the budget, the best first: by reward if there is one, else by value."""
     name = next(iter(budget))
 
     def worth(one: Sampled) -> float:

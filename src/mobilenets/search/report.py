@@ -1,4 +1,4 @@
-"""The report of a search: the networks against what they cost, and what each step removed."""
+"""The report of a search: the networks against their costs, and what each step removed."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ REPORT = "report.html"
 
 
 def write_report(result: Result, *, title: str, facts: Mapping[str, object], next_command: str = "") -> list[str]:
-    """Write `report.json`, and `report.html`, `report.md` and their plots where the libraries for that are installed.
+    """Write `report.json`, and, if the libraries for it are installed, `report.html` and `report.md` with plots.
 
     Args:
-        result: of the search.
-        title: of the page.
-        facts: about the search, for people.
-        next_command: what to type next.
+        result: result of the search.
+        title: title of the report.
+        facts: facts about the search that the report shows.
+        next_command: the command that the report suggests next.
 
     Returns:
-        What is missing and why, in words; empty if all is written.
+        Messages about what is missing, with the reason; empty if everything is written.
 
     Raises:
         OSError: the folder cannot be written.
@@ -67,7 +67,7 @@ def write_report(result: Result, *, title: str, facts: Mapping[str, object], nex
 
 
 def data(result: Result) -> dict[str, Any]:  # Any: JSON
-    """What `report.json` and `--json` hold."""
+    """The content of `report.json` and `--json`."""
     return {
         "folder": str(result.folder),
         "budget": dict(result.wanted.budget),
@@ -109,7 +109,7 @@ def networks_table(result: Result) -> Table:
 
 
 def remarks_of(result: Result) -> list[str]:
-    """What should be said about the result; what puts its figures in doubt comes first."""
+    """Remarks on the result; doubts about its figures come first."""
     said = doubts_of(result)
     rungs = _rungs(result)
     if rungs:
@@ -137,7 +137,7 @@ def remarks_of(result: Result) -> list[str]:
 
 
 def doubts_of(result: Result) -> list[str]:
-    """What the images of the comparison were used for before."""
+    """Remarks on what else the images of the comparison were used for."""
     split = result.networks[0].finalist.split
     if split == "train":
         return ["The networks were trained on these images: the metrics are better than they would be on new images."]
@@ -154,7 +154,7 @@ def _rungs(result: Result) -> list[Network]:
 
 
 def _introduction(result: Result) -> str:
-    """What the ladder is, and which of its networks were not trained."""
+    """A paragraph on what the ladder is, and which of its networks were not trained."""
     if not _rungs(result):
         return "No network of the ladder, the start at plain widths and input sizes, was trained for comparison."
     left_out = f" Left out after a short judgment: {', '.join(result.left_out)}." if result.left_out else ""
@@ -173,7 +173,7 @@ def _overlap(one: Network, other: Network) -> str:
 
 
 def _metrics(result: Result) -> list[Metric]:
-    """What the page begins with: the network that was found."""
+    """The cards at the top of the page: the network that was found."""
     network = found(result)
     finalist, cost = network.finalist, network.cost
     interval = None if finalist.low is None or finalist.high is None else Interval(finalist.low, finalist.high)
@@ -239,7 +239,7 @@ def _plots(result: Result) -> tuple[Plot, ...]:
 
 
 def _on_the_way(result: Result, driver: str) -> list[Point]:
-    """The steps, or the networks that were drawn and judged in full."""
+    """The points of the steps, or of the networks that were drawn and fully judged."""
     steps = [(f"step {step.number}", "steps", step.chosen.cost, step.chosen.value) for step in result.way.steps]
     judged = [one for one in result.way.sampled if one.parts]
     trials = [(f"trial {one.number}", "dropped early" if one.dropped else "judged", one.cost, one.value) for one in judged]
@@ -253,7 +253,7 @@ def _x(network: Network, driver: str) -> float:
 
 
 def _judged(value: float, result: Result) -> float:
-    """A value as people know it: a loss is above 0."""
+    """A value as users know it: a loss is positive."""
     return -value if result.way.judged_by == "loss" else value
 
 
@@ -300,7 +300,7 @@ def _steps(result: Result) -> Table:
 
 
 def _shapes(result: Result) -> Iterator[Table]:
-    """The network that was found, row by row, with the start's channels where they were others."""
+    """The network that was found, row by row, with the start's channels where they differ."""
     start = result.networks[0].spec.backbone
     for network in result.networks:
         if network.finalist.origin == "search":
@@ -308,12 +308,12 @@ def _shapes(result: Result) -> Iterator[Table]:
 
 
 def shape_table(body: BackboneSpec, start: BackboneSpec, title: str) -> Table:
-    """A network's rows; in brackets the channels of the network that it began as.
+    """A table of a network's rows; in brackets the channels of the network that it started from.
 
     Args:
         body: the network.
-        start: with as many rows, or the same rows.
-        title: of the table.
+        start: the network that it started from.
+        title: title of the table.
     """
     rows = []
     same = len(start.rows) == len(body.rows)

@@ -1,7 +1,7 @@
-"""The shapes that a search chooses from: what may vary of a trained network, and the network that a choice makes of it.
+"""The search space: what may vary in a trained network, and the network for each choice.
 
-A *stage* is a run of blocks that share a residual. Depth, expansion and variant of its blocks vary by stage, width and input
-size for the whole network, and the layers behind the last block by one share.
+A *stage* is a sequence of blocks that share a residual. Depth, expansion and variant of the blocks vary by stage; width and
+input size vary for the whole network; the layers after the last block share one factor.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from mobilenets.specs.scaling import squeeze
 
 Value = str | float | int
 Choice = Mapping[str, Value]
-"""What was chosen, by name."""
+"""The chosen value for each name."""
 
 SHARES = (0.5, 0.625, 0.75, 0.875, 1.0)
-"""Of width, expansion, input size, and of the layers behind the last block."""
+"""Factors for width, expansion, input size, and the layers after the last block."""
 
 _STEP = 8
 
@@ -32,10 +32,10 @@ class Variant:
     """A way in which blocks of one kind can differ.
 
     Args:
-        name: of what varies, "kernel".
-        values: the choices.
-        of: the value that a row has.
-        changed: the row with another value.
+        name: name of the property, such as "kernel".
+        values: its possible values.
+        of: returns the value of a row.
+        changed: returns the row with another value.
     """
 
     name: str
@@ -65,7 +65,7 @@ def _variant_of(row: Universal) -> str:
 
 
 def _as_variant(row: Universal, name: str) -> Row:
-    """A row that strides keeps its last depthwise, where it strides."""
+    """The row as another variant; a row with stride keeps its last depthwise convolution, which has the stride."""
     first, second = UNIVERSAL[name]
     kernel = max(row.start_kernel, row.middle_kernel, 3)
     second = second or (row.stride > 1 and not first)
@@ -86,7 +86,7 @@ VARIANTS: Mapping[type[Row], tuple[Variant, ...]] = {
     Fused: (_KERNEL,),
     Universal: (_UIB,),
 }
-"""By the kind of the stage's rows; other kinds keep their shape."""
+"""The variants, by kind of the stage's rows; other kinds keep their shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Stage:
 
     Args:
         first: index of the first row.
-        rows: that there are.
+        rows: the rows.
     """
 
     first: int
@@ -103,13 +103,13 @@ class Stage:
 
     @property
     def varies(self) -> bool:
-        """Whether all rows are of one kind that has variants."""
+        """Whether all rows are of the same kind, and that kind has variants."""
         return type(self.rows[0]) in VARIANTS and len({type(row) for row in self.rows}) == 1
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What may vary of a network.
+    """The search space around a network.
 
     Args:
         start: the trained network.
@@ -119,7 +119,7 @@ class Space:
 
     @property
     def choices(self) -> dict[str, tuple[Value, ...]]:
-        """The values of each name; the start's own are among them."""
+        """The possible values for each name, including the start's own."""
         found: dict[str, tuple[Value, ...]] = {"size": SHARES}
         if type(self.start.head).__name__ in HEADS:  # other heads need their maps as they are
             found |= {"width": SHARES, "last": (0.25, *SHARES)}
@@ -142,26 +142,26 @@ class Space:
         return own
 
     def ladder(self) -> list[Choice]:
-        """The network as it is, then narrower, then at smaller sizes."""
+        """The unchanged network, then narrower ones, then smaller input sizes."""
         own = self.own()
         several = [(name, share) for name in ("width", "size") if name in own for share in reversed(SHARES[:-1])]
         return [own, *({**own, name: share} for name, share in several)]
 
     def told(self, choice: Choice) -> str:
-        """A choice in words, without what stays as it is."""
+        """A description of a choice, without unchanged values."""
         own = self.own()
         others = {name: value for name, value in choice.items() if value != own.get(name)}
         told = [f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in others.items()]
         return ", ".join(told) or "as the start"
 
     def made(self, choice: Choice) -> tuple[ModelSpec, tuple[int, ...]]:
-        """The network of a choice, and for each of its rows the row of the start that it inherits from.
+        """The network for a choice, and for each of its rows, the row of the start that it inherits from.
 
         Args:
             choice: a value for each name.
 
         Raises:
-            SpecError: no network has these channels: two that must differ would be the same.
+            SpecError: the channels are impossible: two counts that must differ would be the same.
         """
         rows: list[Row] = []
         origins: list[int] = []
@@ -176,7 +176,7 @@ class Space:
 
 
 KEEP = "keep"
-"""The value of a variant that leaves each row as it is."""
+"""The value of a variant that leaves each row unchanged."""
 
 
 def stages(body: BackboneSpec) -> Iterator[Stage]:
@@ -198,7 +198,7 @@ def _varied(row: Row, stage: str, choice: Choice) -> Row:
 
 
 def _channels(body: BackboneSpec, choice: Choice, maps: tuple[str, ...]) -> dict[str, int]:
-    """Channels by axis: width for all, expansions of each stage, and the last layers."""
+    """The channels of each axis: width for all, expansions by stage, and the last layers."""
     width, last = float(choice.get("width", 1)), float(choice.get("last", 1))
     shares = dict.fromkeys(knobs(body, maps=maps), width)
     stage_of: dict[int, int] = {}
@@ -219,7 +219,7 @@ def _rounded(channels: int, share: float) -> int:
 
 
 def _last(body: BackboneSpec) -> list[str]:
-    """The axes behind the last block: a last convolution's, and those of the tail."""
+    """The axes after the last block: that of a last convolution, and those of the tail."""
     behind = [roles["out"] for roles in axes(body)[len(body.rows) :]]
     alone = type(body.rows[-1]) not in VARIANTS
     return [*([axes(body)[len(body.rows) - 1]["out"]] if alone else []), *behind]

@@ -1,4 +1,4 @@
-"""`Storage`: where the study of a search over shapes lies, and who works on it; and its address without the password."""
+"""`Storage`: the database of a search over shapes, and this worker's identity; and addresses without passwords."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 DATABASE = "study.db"
 STUDY = "mobilenets"
-"""Name of a study by default."""
+"""The default name of a study."""
 
 LOST_AFTER_S = 120
-_LEAST_S = 4  # of `lost_after_s`: a worker shows four times in it that it lives, at most once a second
+_LEAST_S = 4  # smallest `lost_after_s`: a worker sends four heartbeats in this time, at most one per second
 _CONNECT_S = 10
-_ATTEMPTS = 5  # to make the tables, which several workers may begin at the same moment
+_ATTEMPTS = 5  # attempts to create the tables, since several workers may start at the same moment
 
 
 class StorageError(MobileNetsError):
@@ -35,13 +35,13 @@ class StorageError(MobileNetsError):
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Where a study lies, and who works on it.
+    """The database of a study, and the identity of this worker.
 
     Args:
-        url: of a database; "" for a file in the search's folder. It may hold a password.
-        study: its name there.
-        worker: tells the searches apart that share the study; the same after a kill and `--resume`.
-        lost_after_s: a worker that was silent for so long is given up, seconds.
+        url: address of the database; "" for a file in the search's folder. It may contain a password.
+        study: name of the study in the database.
+        worker: identifies this search among those that share the study; it stays the same after a kill and `--resume`.
+        lost_after_s: a worker without heartbeat for this many seconds is considered lost.
     """
 
     url: str = field(default="", repr=False)
@@ -51,16 +51,16 @@ class Storage:
 
     @property
     def title(self) -> str:
-        """For people, without the password."""
+        """Its description for users, without the password."""
         return f"the study '{self.study}' in {without_password(self.url)}" if self.url else "the study in the search's folder"
 
     @property
     def beat_s(self) -> int:
-        """How often a worker shows that it lives, seconds."""
+        """The interval between a worker's heartbeats, in seconds."""
         return max(1, self.lost_after_s // 4)
 
     def mine(self, worker: str | None) -> bool:
-        """Whether a worker is of this search; whoever works on a file in its folder is."""
+        """Whether a worker belongs to this search; always true for a file in its folder."""
         return not self.url or worker == self.worker
 
 
@@ -69,15 +69,15 @@ OWN = Storage()
 
 
 def place_of(folder: Path) -> str:
-    """Where a search runs, for people: machine and folder."""
+    """A description of where a search runs: machine and folder."""
     return f"{socket.gethostname()}:{folder.absolute()}"
 
 
 def check_storage(url: str) -> None:
-    """Refuse what is not the address of a database.
+    """Check that a text is the address of a database.
 
     Raises:
-        UsageError: it is none; the message does not hold a password.
+        UsageError: it is not; the message does not contain a password.
     """
     try:
         parts = urlsplit(url)
@@ -94,7 +94,7 @@ def check_storage(url: str) -> None:
 
 
 def without_password(url: str) -> str:
-    """The address of a database without its password, as folders keep it and messages show it.
+    """The address of a database without its password, for folders and messages.
 
     >>> without_password("postgresql://me:secret@host:5432/search?sslmode=require&password=secret")
     'postgresql://me@host:5432/search?sslmode=require'
@@ -105,10 +105,10 @@ def without_password(url: str) -> str:
 
 @contextmanager
 def in_words(storage: Storage) -> Iterator[None]:
-    """Say in one line, without the password, why the database cannot be used.
+    """Turn errors of the database into one line without the password.
 
     Raises:
-        StorageError: it cannot be reached, or refuses what is asked.
+        StorageError: the database cannot be reached, or refuses a request.
     """
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
@@ -117,16 +117,16 @@ def in_words(storage: Storage) -> Iterator[None]:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
         cause = error if isinstance(error, SQLAlchemyError) else error.__cause__ or error
-        raise _failure(storage, cause) from None  # the chain repeats addresses
+        raise _failure(storage, cause) from None  # the chained errors contain addresses
 
 
 def database(storage: Storage, folder: Path, lost: Callable[[Study, FrozenTrial], None]) -> RDBStorage:
-    """The database of a study; its tables are made where they are missing.
+    """The database of a study; missing tables are created.
 
     Args:
-        storage: which.
-        folder: of the search, which holds the file if no database is named.
-        lost: is called with each trial that fails because its worker is silent.
+        storage: the storage.
+        folder: folder of the search, for the file if no database is given.
+        lost: called with each trial that fails because its worker is lost.
 
     Raises:
         MissingExtraError: Optuna, or the database's driver, is not installed.
@@ -157,7 +157,7 @@ def database(storage: Storage, folder: Path, lost: Callable[[Study, FrozenTrial]
                 IntegrityError,
                 ProgrammingError,
                 StorageInternalError,
-            ):  # another worker makes the same tables at this moment
+            ):  # another worker is creating the same tables
                 if attempt == _ATTEMPTS - 1:
                     raise
             except ImportError as error:
@@ -167,7 +167,7 @@ def database(storage: Storage, folder: Path, lost: Callable[[Study, FrozenTrial]
 
 
 def _with_driver(url: str) -> str:
-    """The address as SQLAlchemy takes it: psycopg for PostgreSQL, unless another driver is named."""
+    """The address for SQLAlchemy: with psycopg for PostgreSQL, unless another driver is given."""
     scheme, _, rest = url.partition("://")
     return f"postgresql+psycopg://{rest}" if scheme in _POSTGRES else url
 
@@ -194,7 +194,7 @@ _SECRET = ("password", "sslpassword")
 _EXAMPLE = "--storage postgresql://user@host/search"
 
 # fmt: off
-_HINTS = {  # words in what the server or its driver says: what to do
+_HINTS = {  # words in the message of the server or driver: what to do
     "Connection refused":              "is the server running, and does it listen on that port?",
     "No such file or directory":       "is the server running, and is that the folder of its socket?",
     "resolve":                         "is the name right? an address such as 192.168.1.20 works too",

@@ -1,7 +1,7 @@
-"""The search over shapes with Optuna: networks drawn by a sampler that learns, judged in parts, the bad ones dropped early.
+"""The search over shapes with Optuna: a sampler proposes networks; they are judged in parts, and bad ones are dropped early.
 
-The study lies in a database, SQLite in the search's folder or one that several machines reach, so that a search goes on after a
-kill, and several workers share one.
+The study is stored in a database, either SQLite in the search's folder or a server, so that a killed search can resume and
+several workers can share a study.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 TRIALS = "trials"
 
 _OVER, _PARTS, _COST, _DROPPED = "over", "parts", "cost", "dropped"  # attributes of a trial
-_FINALISTS = "finalists"  # of the trial that stands for the end of a study
+_FINALISTS = "finalists"  # of the trial that marks the end of a study
 _ABOUT = "about"  # of a study
-_NOTHING = -1e3  # value of what was not judged
-_IMPOSSIBLE = 10.0  # how far above the budget a shape counts that cannot be built
-_REDRAWN = 20  # times in a row that a shape which was judged already is drawn again
+_NOTHING = -1e3  # value of a network that was not judged
+_IMPOSSIBLE = 10.0  # excess over the budget that is recorded for a shape that cannot be built
+_REDRAWN = 20  # most redraws in a row of shapes that were already judged
 
 
 class ElsewhereError(Exception):
     """Another worker of the study trains the finalists.
 
     Args:
-        place: where, for people.
-        sampled: the networks that were judged.
+        place: its location, for users.
+        sampled: the judged networks.
     """
 
     def __init__(self, place: str, sampled: Sequence[Sampled]) -> None:
@@ -58,14 +58,15 @@ class Shapes:
 
     Args:
         start: a trained network, whose weights are inherited.
-        budget: that networks must keep to.
-        costs: of networks.
-        judges: of the parts of a short training, one after the other.
+        budget: the budget.
+        costs: computes the costs of networks.
+        judges: a judge for each part of a short training, in order.
         turns: the trials of the study.
-        folder: of the search.
-        reward: w of the reward value x (cost / budget)^w, a single aim (MnasNet, eq. 2); 0 for the front of value and cost.
-        seed: of the sampler and of short trainings.
-        telling: how progress is shown.
+        folder: folder of the search.
+        reward: w in the reward value x (cost / budget)^w, a single objective (MnasNet, eq. 2); 0 for the Pareto front of value
+            and cost.
+        seed: seed of the sampler and of short trainings.
+        telling: shows progress.
     """
 
     start: Model
@@ -79,10 +80,10 @@ class Shapes:
     telling: Telling
 
     def trials(self, count: int) -> Iterator[Sampled]:
-        """Networks that were judged before, then those that this worker judges, until the study has `count`.
+        """The networks already judged, then those that this worker judges, until the study has `count`.
 
-        The first are the start's own shape, and those at other widths and sizes alone. A shape that was judged already, or is
-        in the hands of another worker, is drawn again.
+        The first are the start's own shape, then shapes that differ only in width or input size. A shape that was already
+        judged, or that another worker is judging, is redrawn.
 
         Raises:
             LatencyError: a latency is missing and cannot be measured.
@@ -120,14 +121,14 @@ class Shapes:
 
     @contextmanager
     def finishing(self, count: int, choose: Callable[[], Sequence[int]]) -> Iterator[Sequence[int]]:
-        """The numbers of the finalists, which one worker chooses once, and trains until the block ends.
+        """The trial numbers of the finalists, which one worker chooses once and trains inside the block.
 
         Args:
-            count: of the networks that they are chosen from.
-            choose: is called if nobody has chosen yet.
+            count: number of networks that they are chosen from.
+            choose: called if no worker has chosen yet.
 
         Raises:
-            ElsewhereError: another worker has chosen, and trains them.
+            ElsewhereError: another worker has chosen them and trains them.
             StorageError: the database cannot be used.
         """
         turns = Turns.opened(self.turns.storage, self.folder, self.telling, ["maximize"], suffix=f", finalists of {count}")
@@ -149,12 +150,12 @@ class Shapes:
                 turns.tell(trial, [1.0], {})
 
     def judged(self) -> list[Sampled]:
-        """The networks that were judged, by all workers, in order."""
+        """The networks judged by all workers, in order."""
         with in_words(self.turns.storage):
             return [_sampled(trial) for trial in self.turns.trials("COMPLETE") if _COST in trial.user_attrs]
 
     def model(self, sampled: Sampled) -> Model:
-        """The network of a trial: with the weights that it was judged by if it was on the front here, else inherited ones."""
+        """The network of a trial, with the weights it was judged with if this worker stored them, else with inherited ones."""
         if checkpoint.settled(self._home(sampled)).is_dir():
             return checkpoint.load(checkpoint.settled(self._home(sampled)))
         spec, rows = Space(self.start.spec).made(sampled.choice)
@@ -164,19 +165,20 @@ class Shapes:
         return self.folder / TRIALS / f"{sampled.number:04d}"
 
     def _begin(self, space: Space) -> None:
-        """Give the study its sampler and its first networks."""
+        """Set the sampler of the study and enqueue its first networks."""
         from optuna.samplers import TPESampler
 
         study, storage = self.turns.study, self.turns.storage
-        seed = seed_of(self.seed, len(study.trials), storage.worker) % 2**31  # after a kill it does not draw the same again
+        seed = seed_of(self.seed, len(study.trials), storage.worker) % 2**31  # draw other networks when resumed
         study.sampler = TPESampler(seed=seed, multivariate=True)
         for first in space.ladder():
             study.enqueue_trial(dict(first), skip_if_exists=True)
 
     def _known(self, trial: Trial, choice: Choice) -> bool:
-        """Whether a shape was judged already, or another worker has begun with it.
+        """Whether a shape was already judged, or another worker has started to judge it.
 
-        Of two workers that draw the same shape at once, at least one sees the other's when its own is stored, and gives it up.
+        If two workers draw the same shape at once, at least one of them sees the other's trial after storing its own, and drops
+        it.
         """
         return any(other.params == choice for other in self.turns.trials("RUNNING", "COMPLETE") if other.number != trial.number)
 
@@ -191,7 +193,7 @@ class Shapes:
         cost = spent(self.costs, spec, self.budget)
         name = worst(cost, self.budget)
         over = cost[name] / self.budget[name] - 1
-        if over > 0:  # nothing is trained that cannot be used
+        if over > 0:  # do not train networks that exceed the budget
             return Judgment(cost, over)
         model = inherited(self.start, spec, rows, seed=self.seed)
         parts: list[float] = []
@@ -206,7 +208,7 @@ class Shapes:
         return Judgment(cost, over, tuple(parts), model)
 
     def _aims(self, judged: Judgment) -> Sequence[float]:
-        """The values of the study."""
+        """The objective values for the study."""
         value = judged.parts[-1] if judged.parts else _NOTHING
         driver = next(iter(self.budget))
         if not self.reward:
@@ -215,7 +217,7 @@ class Shapes:
         return [rewarded(value, share, self.reward) if judged.parts else _NOTHING]
 
     def _say(self, sampled: Sampled, front: Sequence[Sampled], space: Space) -> None:
-        """A line for the network, and the front where it has become part of it."""
+        """Print a line about the network, and the front if it is now part of it."""
         name, judged_by = next(iter(self.budget)), self.judges[0].title
         value = valued(sampled.value, judged_by) if sampled.parts else "not trained, as it is above the budget"
         early = ", dropped early" if sampled.parts and sampled.dropped else ""
@@ -230,7 +232,7 @@ class Shapes:
 
 @dataclass(frozen=True, slots=True)
 class Judgment:
-    """A network that was judged, and its weights unless it was dropped."""
+    """A judged network, with its weights unless it was dropped."""
 
     cost: Budget
     over: float
@@ -239,20 +241,20 @@ class Judgment:
 
     @property
     def attributes(self) -> dict[str, Any]:  # Any: JSON
-        """What its trial keeps."""
+        """The attributes that its trial stores."""
         dropped = self.model is None
         return {_OVER: self.over, _PARTS: list(self.parts), _COST: dict(self.cost), _DROPPED: dropped}
 
 
 def agree(turns: Turns, about: Mapping[str, str]) -> None:
-    """Refuse to work on a study that belongs to another search.
+    """Check that a study does not belong to another search.
 
     Args:
         turns: the trials of the study.
-        about: what all of its workers must have in common, by name.
+        about: the settings that all of its workers must share, by name.
 
     Raises:
-        StorageError: it belongs to another; the message says what differs.
+        StorageError: it belongs to another search; the message says what differs.
     """
     if not turns.storage.url:
         return

@@ -1,4 +1,4 @@
-"""`Telling`: how a search says what it does; and the measurements that it tells about."""
+"""`Telling`: how a search reports progress; and the measurements that it reports on."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from mobilenets.training.step import Step as TrainingStep
 
 
 class StoppedError(Exception):
-    """The search was asked to stop; what it has is saved."""
+    """The search was asked to stop; its results so far are saved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Telling(base.Telling):
-    """How a search says what it does, and how it is asked to stop.
+    """How a search reports progress, and how it is asked to stop.
 
     Args:
-        trained: a step of a training.
-        stop: asked at every moment from which a search can go on later.
+        trained: called after each step of a training.
+        stop: returns whether to stop; called at each point from which the search can be resumed.
     """
 
     trained: Callable[[TrainingStep], object] = lambda step: None
@@ -36,19 +36,19 @@ class Telling(base.Telling):
 
 
 def measure(costs: Costs, specs: Sequence[ModelSpec], telling: Telling) -> None:
-    """Measure the pieces of networks that the table lacks, with a progress bar where there are any."""
+    """Measure the pieces of networks that the table lacks, with a progress bar if there are any."""
     if costs.table is None or costs.device is None:
         return
     missing = len(costs.missing(specs))
     if missing:
-        if not costs.table.ms:  # that of a device far away takes minutes
+        if not costs.table.ms:  # the first measurement on a remote device takes minutes
             telling.said(f"measuring the first {counted(missing, 'piece')} on {costs.device.device.machine}")
         with telling.progress(f"measuring on {costs.device.device.machine}", missing) as advance:
             costs.learn(specs, advance)
 
 
 def check_latency(costs: Costs, specs: Sequence[ModelSpec], telling: Telling) -> None:
-    """Measure networks as a whole, unless all were, and say where a prediction was wrong."""
+    """Measure networks as a whole, unless all already were, and report wrong predictions."""
     if costs.device is None or all(costs.measured_ms(spec) is not None for spec in specs):
         return
     measure(costs, specs, telling)
@@ -65,25 +65,25 @@ def check_latency(costs: Costs, specs: Sequence[ModelSpec], telling: Telling) ->
 
 
 def real(costs: Costs, spec: ModelSpec, budget: Budget) -> dict[str, float]:
-    """What a network costs; its latency as measured, if it was measured as a whole."""
+    """The cost of a network, with its measured latency if it was measured as a whole."""
     cost = spent(costs, spec, budget)
     measured = costs.measured_ms(spec) if "ms" in cost else None
     return cost if measured is None else {**cost, "ms": measured}
 
 
 def say_if_fitting(cost: Mapping[str, float], budget: Budget, then: str, telling: Telling) -> None:
-    """Say that the start keeps to the budget already, if it does, and what the search then does."""
+    """Report if the start is already within the budget, and what the search then does."""
     if fits(cost, budget):
         telling.said(f"the start keeps to the budget already ({priced(cost)}; the budget is {priced(budget)}): {then}")
 
 
 def priced(cost: Mapping[str, float]) -> str:
-    """Costs in words: "3.412 ms, 1.8 MB"."""
+    """Costs as text: "3.412 ms, 1.8 MB"."""
     return ", ".join(f"{most:.4g} {RESOURCES[name].unit}" for name, most in cost.items())
 
 
 def valued(value: float, judged_by: str) -> str:
-    """A value in words; a loss is judged by its negative, so that higher is better.
+    """A value as text; the value of a loss is its negative, so that higher is better.
 
     >>> valued(-0.25, "loss"), valued(0.912, "accuracy")
     ('loss 0.2500', 'accuracy 91.2%')

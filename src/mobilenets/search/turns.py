@@ -1,6 +1,6 @@
-"""`Turns`: the trials of a study, which several workers take in turn: each is judged once, and those of lost workers again.
+"""`Turns`: distributes the trials of a study among workers: each trial is judged once, or again if its worker is lost.
 
-A worker shows by heartbeats that it lives. What a silent worker had begun is marked as failed, and another one takes it up.
+Workers send heartbeats. The trial of a worker whose heartbeats stop is marked as failed, and another worker repeats it.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ State = Literal["RUNNING", "COMPLETE", "WAITING", "FAIL"]
 Direction = Literal["minimize", "maximize"]
 
 LOOK_S = 1.0
-"""How often a worker that waits for others looks at the study, seconds."""
+"""The interval at which a waiting worker polls the study, in seconds."""
 
 WORKER, PLACE = "worker", "place"
-"""Attributes of a trial: who judges it, and where that is, for people."""
+"""Attributes of a trial: the worker that judges it, and its location for users."""
 
-_AGAIN = "again"  # how often a trial was taken up
-_MOST_AGAIN = 2  # as the network itself may be what ends its workers
+_AGAIN = "again"  # how often a trial was repeated
+_MOST_AGAIN = 2  # a limit, since the network itself may be what kills its workers
 
 
 class LostTurnError(Exception):
-    """A trial that others gave up, because its worker was silent for too long."""
+    """A trial that other workers marked as lost, because its worker's heartbeats stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,11 @@ class Turns:
     """The trials of a study.
 
     Args:
-        study: whose.
-        database: that it lies in.
-        storage: says who this worker is.
-        place: where it runs, for people.
-        telling: how waiting is said, and when to stop.
+        study: the study.
+        database: its database.
+        storage: contains the identity of this worker.
+        place: location of this worker, for users.
+        telling: reports waiting, and tells when to stop.
     """
 
     study: Study
@@ -57,18 +57,18 @@ class Turns:
     storage: Storage
     place: str
     telling: Telling
-    _unnamed: dict[int, float] = field(default_factory=dict)  # trials that run for nobody: since when they are seen
+    _unnamed: dict[int, float] = field(default_factory=dict)  # running trials without a worker: when they were first seen
 
     @staticmethod
     def opened(storage: Storage, folder: Path, telling: Telling, directions: Sequence[Direction], *, suffix: str = "") -> Turns:
-        """The trials of a study, which is made where it is missing; what this search had begun when it was killed is put back.
+        """Open a study, creating it if missing; trials that this search had started when it was killed are enqueued again.
 
         Args:
-            storage: where the study lies.
-            folder: of the search.
-            telling: how waiting is said, and when to stop.
-            directions: of the values.
-            suffix: of the study's name.
+            storage: the storage of the study.
+            folder: folder of the search.
+            telling: reports waiting, and tells when to stop.
+            directions: optimization directions of the values.
+            suffix: appended to the study's name.
 
         Raises:
             MissingExtraError: Optuna, or the database's driver, is not installed.
@@ -96,7 +96,7 @@ class Turns:
         return self.study.get_trials(deepcopy=False, states=[TrialState[state] for state in states])
 
     def next(self, count: int) -> Trial | None:
-        """A trial for this worker; None when so many are complete. Waits while other workers have the last ones.
+        """A trial for this worker; None once `count` are complete. Waits while other workers run the last ones.
 
         Raises:
             StoppedError: the search was asked to stop.
@@ -118,7 +118,7 @@ class Turns:
             time.sleep(LOOK_S)
 
     def taken(self, count: int) -> Trial | None:
-        """A trial for this worker, unless so many are complete or in the hands of others."""
+        """A trial for this worker, unless `count` are already complete or running elsewhere."""
         self._give_up_lost()
         if len(self.trials("RUNNING", "COMPLETE")) >= count:
             return None
@@ -136,7 +136,7 @@ class Turns:
         return None
 
     def only(self) -> tuple[Trial | None, str]:
-        """The trial of a study of one for this worker, or None; and the folder of the worker who has it.
+        """In a study with a single trial: that trial, or None and the location of the worker that has it.
 
         Raises:
             StoppedError: the search was asked to stop.
@@ -151,14 +151,14 @@ class Turns:
             if places:
                 return None, places[0]
             self.telling.may_stop()
-            time.sleep(LOOK_S)  # who has it says so in a moment, or has just lost it
+            time.sleep(LOOK_S)  # its worker records itself in a moment, or has just lost it
 
     @contextmanager
     def alive(self, trial: Trial) -> Iterator[None]:
-        """Shows until the block ends that this worker is at a trial. It fails if the block raises, and is put back on a stop.
+        """Send heartbeats for a trial until the block ends. If it raises, the trial fails; on a stop it is enqueued again.
 
         Raises:
-            LostTurnError: others gave the trial up.
+            LostTurnError: other workers marked the trial as lost.
             StorageError: the database cannot be used.
         """
         ended = threading.Event()
@@ -169,7 +169,7 @@ class Turns:
             with in_words(self.storage):
                 yield
         except BaseException as error:
-            with suppress(Exception):  # what happened is said; this trial is given up after a while
+            with suppress(Exception):  # the original error is reported; other workers mark this trial as lost later
                 if self._ended(trial.number) and isinstance(error, StoppedError):
                     self.study.enqueue_trial(trial.params)
             raise
@@ -179,20 +179,20 @@ class Turns:
                 thread.join()
 
     def give_back(self, trial: Trial) -> None:
-        """Fail a trial that is not needed."""
+        """Mark a trial that is not needed as failed."""
         self._ended(trial.number)
 
     def tell(self, trial: Trial, values: Sequence[float], attributes: Mapping[str, Any], over: float | None = None) -> None:
         """Complete a trial.
 
         Args:
-            trial: of this worker.
-            values: of the study.
-            attributes: to be kept; JSON.
-            over: how far it is above the budget; None where there is none.
+            trial: a trial of this worker.
+            values: its objective values.
+            attributes: attributes to store, as JSON.
+            over: how far it exceeds the budget; None if there is no budget.
 
         Raises:
-            LostTurnError: others gave the trial up.
+            LostTurnError: other workers marked the trial as lost.
         """
         from optuna.exceptions import UpdateFinishedTrialError
 
@@ -208,7 +208,7 @@ class Turns:
             raise LostTurnError from error
 
     def _lost(self) -> Trial | None:
-        """The first trial of a lost worker that nobody has taken up; Optuna would take all others that wait before it."""
+        """The first enqueued trial of a lost worker; Optuna itself would take all other waiting trials first."""
         from optuna import Trial
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
@@ -216,13 +216,13 @@ class Turns:
         for waiting in self.trials("WAITING"):
             if _AGAIN in waiting.user_attrs:
                 id_ = self._id(waiting)
-                with suppress(UpdateFinishedTrialError):  # another worker took it, and is done
+                with suppress(UpdateFinishedTrialError):  # another worker took it and has finished
                     if self.database.set_trial_state_values(id_, TrialState.RUNNING):
                         return Trial(self.study, id_)
         return None
 
     def _give_up_lost(self) -> None:
-        """Fail what silent workers had begun, and put it back."""
+        """Mark the trials of lost workers as failed, and enqueue them again."""
         if not self.storage.url:
             return
         from optuna.storages import fail_stale_trials
@@ -232,18 +232,18 @@ class Turns:
             fail_stale_trials(self.study)
         unnamed = [trial.number for trial in self.trials("RUNNING") if WORKER not in trial.user_attrs]
         now = time.monotonic()
-        for number in unnamed:  # killed before the first heartbeat, which Optuna does not see
+        for number in unnamed:  # its worker was killed before the first heartbeat, which Optuna does not notice
             if now - self._unnamed.setdefault(number, now) > self.storage.lost_after_s:
                 self._ended(number)
 
     def _ended(self, number: int) -> bool:
-        """Fail a trial; whether it was running until now."""
+        """Mark a trial as failed; returns whether it was running until now."""
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
         try:
             self.study.tell(number, state=TrialState.FAIL)
-        except (UpdateFinishedTrialError, ValueError):  # another worker did
+        except (UpdateFinishedTrialError, ValueError):  # another worker already did
             return False
         return True
 
@@ -261,7 +261,7 @@ class Turns:
 
 
 def _put_back(study: Study, trial: FrozenTrial) -> None:
-    """Let another worker take up a trial that failed with its worker."""
+    """Enqueue a trial again whose worker was lost."""
     times = trial.user_attrs.get(_AGAIN, 0)
     if times < _MOST_AGAIN:
         study.enqueue_trial(trial.params, user_attrs={_AGAIN: times + 1})
