@@ -1,7 +1,7 @@
 """Checkpoints: a folder with `model.safetensors` (weights) and `model.json` (everything else). No code runs on load.
 
-A folder is written beside its place, flushed to disk and renamed into it, so a reader finds the old checkpoint or the new one,
-never a part of either, whenever the program is killed.
+A folder is written as a draft beside its destination, flushed to disk and renamed. So a reader finds either the old checkpoint
+or the new one, never a part of either, whenever the program is killed.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ FORMAT = 1
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 
-_LARGEST = 100 * 2**20  # bytes of a description; a million labels take a third of it
+_LARGEST = 100 * 2**20  # bytes of a description; a million labels take a third of this
 _DIVERGED = "the training that made these weights diverged; take an earlier checkpoint, or train with a lower learning rate"
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 _FOREIGN = (".tflite", ".h5", ".hdf5", ".keras", ".safetensors")
-_PARTS = (".safetensors", ".json", ".onnx", ".graph")  # the last two: its exports, made when it was first opened
+_PARTS = (".safetensors", ".json", ".onnx", ".graph")  # the last two are exports, made when the checkpoint was first opened
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a checkpoint folder holds.
+    """The content of a checkpoint folder.
 
     Args:
         spec: the network, its labels and its input contract.
         weights: the model's state dict, on the CPU.
-        metrics: measured when it was saved, by name.
-        recipe: the recipe it was trained with, as JSON holds it; empty for converted weights.
-        int8: the operators of the network in integers that it was trained with; None for a network in floats.
+        metrics: metrics at the time of saving, by name.
+        recipe: the recipe that it was trained with, in JSON's types; empty for converted weights.
+        int8: the operators of the int8 network that was trained; None for a float network.
     """
 
     spec: ModelSpec
@@ -73,17 +73,17 @@ def save(
     metrics: Mapping[str, float] = {},
     recipe: Mapping[str, object] = {},
 ) -> None:
-    """Write the checkpoint `folder`, in place of the checkpoint that is there.
+    """Write the checkpoint `folder`, replacing an existing checkpoint.
 
     Raises:
-        CheckpointError: `folder` holds other things than a checkpoint, the disk is full or not writable, or a weight is NaN.
+        CheckpointError: `folder` is not a checkpoint, the disk is full or not writable, or a weight is NaN.
     """
     with replacing(Path(folder)) as new:
         write(model, new, metrics=metrics, recipe=recipe)
 
 
 def write(model: Model, folder: Path, *, metrics: Mapping[str, float] = {}, recipe: Mapping[str, object] = {}) -> None:
-    """Write the two files of a checkpoint into `folder`, which exists; for use inside `replacing`, with further files.
+    """Write the two files of a checkpoint into an existing `folder`; for use inside `replacing`, together with other files.
 
     Raises:
         CheckpointError: a weight is NaN or infinite.
@@ -110,8 +110,8 @@ def load(path: str | Path) -> Model:
     """The model of a checkpoint folder, or of a run folder's best checkpoint, in eval mode.
 
     Raises:
-        CheckpointError: nothing there, damaged, with weights that are NaN or infinite, from a newer version, or no checkpoint
-            of ours.
+        CheckpointError: it is missing, damaged, has weights that are NaN or infinite, is from a newer version, or is not a
+            checkpoint of this package.
     """
     checkpoint = read(path)
     model = _unfilled(checkpoint, path)
@@ -128,10 +128,10 @@ def load(path: str | Path) -> Model:
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Everything that a checkpoint folder holds, or a run folder's best checkpoint.
+    """The content of a checkpoint folder, or of a run folder's best checkpoint.
 
     Raises:
-        CheckpointError: nothing there, damaged, from a newer version, or no checkpoint of ours.
+        CheckpointError: it is missing, damaged, from a newer version, or not a checkpoint of this package.
     """
     folder = find(path)
     description = _read_description(folder / DESCRIPTION)
@@ -154,7 +154,7 @@ def read(path: str | Path) -> Checkpoint:
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str:
-    """The first tensor that holds NaN or infinity, in words; "" when all numbers are finite.
+    """A description of the first tensor with NaN or infinity; "" if all numbers are finite.
 
     >>> not_finite({"head.bias": torch.tensor([1.0, float("nan"), float("inf")])})
     "'head.bias' holds 2 values that are NaN or infinite"
@@ -167,12 +167,12 @@ def not_finite(tensors: Mapping[str, Tensor]) -> str:
 
 
 def find(path: str | Path) -> Path:
-    """The checkpoint folder that `path` means: itself, a run folder's `best` or else `last`, or the folder of a file of one.
+    """The checkpoint folder for `path`: itself, a run's `best` or else `last`, or the one that contains a file at `path`.
 
-    A file that was exported from a run, and still lies in its folder, means the run.
+    A file that was exported from a run and is still in its folder refers to the run.
 
     Raises:
-        CheckpointError: there is none; the hint says what to do with what was found instead.
+        CheckpointError: there is none; the hint says what to do with the thing found instead.
     """
     path = Path(path)
     if path.name in (WEIGHTS, DESCRIPTION) and (path.parent / DESCRIPTION).is_file():
@@ -196,10 +196,10 @@ def find(path: str | Path) -> Path:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """An empty folder to fill; it takes the place of `folder` when the block ends, and is thrown away when the block raises.
+    """An empty folder to fill. It replaces `folder` when the block ends, and is deleted if the block raises.
 
     Raises:
-        CheckpointError: `folder` holds other things than a checkpoint, or the disk is full or not writable.
+        CheckpointError: `folder` is not a checkpoint, or the disk is full or not writable.
     """
     try:
         _refuse_to_replace(folder)
@@ -228,7 +228,7 @@ class _Description:
     spec: ModelSpec
     version: str = ""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
-    recipe: Mapping[str, Any] = field(default_factory=dict)  # Any: of whatever version wrote it
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # written by any version
     int8: Structure | None = None
 
 
@@ -252,7 +252,7 @@ def _read_description(path: Path) -> _Description:
 
 
 def _unfilled(checkpoint: Checkpoint, path: str | Path) -> Model:
-    """The network without memory for its weights, so that a damaged description cannot ask for more than the file holds."""
+    """The network without memory for its weights, so that a damaged description cannot request more than the file contains."""
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             if checkpoint.int8 is None:
@@ -263,7 +263,7 @@ def _unfilled(checkpoint: Checkpoint, path: str | Path) -> Model:
 
 
 def _check_fit(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], path: str | Path) -> None:
-    """Refuse weights that have other names, shapes or kinds of numbers than the network."""
+    """Check that the weights have the network's names, shapes and types."""
     unfit = f"'{path}' does not fit the network it describes: "
     missing, surplus = sorted(expected.keys() - given.keys()), sorted(given.keys() - expected.keys())
     if missing or surplus:
@@ -280,7 +280,7 @@ def _check_fit(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], path
 
 
 def exported_from(path: Path) -> Path | None:
-    """The run or checkpoint folder that an exported file lies in or under; None for other files, and where it was moved."""
+    """The run or checkpoint folder around an exported file; None for other files, or if the file was moved."""
     if path.suffix.lower() != ".onnx" and not beside(path).is_file():
         return None
     for folder in (path.parent, path.parent.parent):
@@ -307,7 +307,7 @@ def _not_a_checkpoint(path: Path) -> CheckpointError:
 
 
 def _instead(folder: Path) -> str:
-    """What to give in place of a folder without a checkpoint."""
+    """The hint for a folder without a checkpoint: what to pass instead."""
     if holds_graph(folder):
         return "its network is quantized, and torch does not compute that; give the run in floats that it was made of"
     if holds_cpp(folder):

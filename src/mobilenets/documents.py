@@ -1,4 +1,4 @@
-"""JSON from disk, whoever wrote it: parsed under one set of limits, decoded into frozen records, and written back.
+"""JSON files from any origin: parsed with fixed limits, decoded into frozen records, and written back.
 
 Records are dataclasses. Their annotations state each field's type and range once (`Annotated[int, Meta(ge=1, le=255)]`).
 msgspec checks them when a file is read and names the path of the wrong field; `check_ranges` checks them when Python builds
@@ -22,7 +22,7 @@ import msgspec
 from mobilenets.errors import DocumentError
 
 DEPTH = 100
-"""How deep JSON may nest. The deepest that real files need is about 30: the configuration of a Keras model of models."""
+"""Maximum nesting depth. Real files need at most about 30, for the configuration of a Keras model of models."""
 LARGEST_INTEGER = 2**63 - 1
 
 Record = TypeVar("Record")
@@ -30,12 +30,12 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Several records that may stand in one place; a key says which of them it is.
+    """A choice of several records for one place in JSON; a key says which of them it is.
 
     Args:
-        key: the key in JSON, "row".
-        kinds: the records by the name that files know them by.
-        default: the name where the key is missing; "" if it must be there.
+        key: the key in JSON, such as "row".
+        kinds: the records, by their names in files.
+        default: the name to assume if the key is missing; "" if it is required.
     """
 
     key: str
@@ -44,14 +44,14 @@ class Choice:
 
 
 Choices = Mapping[type, Choice]
-"""By the protocol that annotates the place."""
+"""Choices, by the protocol that annotates the place."""
 
 
 def parse(text: str | bytes) -> Any:  # Any: whatever JSON can hold
     """The content of a JSON text. Byte-order marks, UTF-16, and the NaN and Infinity of Python's `json` are accepted.
 
     Raises:
-        DocumentError: it is not JSON, nests more than `DEPTH` deep, or holds an integer beyond `LARGEST_INTEGER`.
+        DocumentError: it is not JSON, is nested more than `DEPTH` deep, or has an integer beyond `LARGEST_INTEGER`.
 
     >>> parse('{"a": [1, 2]}')
     {'a': [1, 2]}
@@ -71,10 +71,10 @@ def parse(text: str | bytes) -> Any:  # Any: whatever JSON can hold
 
 
 def parse_with_file_names(text: str | bytes) -> Any:  # Any: whatever JSON can hold
-    """The content of a JSON text that names files. Python writes names that are not UTF-8 with halves of surrogate pairs.
+    """The content of a JSON text with file names. Python writes names that are not UTF-8 with lone surrogates.
 
     Raises:
-        DocumentError: as for `parse`, which refuses these halves as well.
+        DocumentError: as for `parse`, which also rejects lone surrogates.
 
     >>> parse_with_file_names(r'{"name": "\\udcff.jpg"}')
     {'name': '\\udcff.jpg'}
@@ -92,15 +92,15 @@ def parse_with_file_names(text: str | bytes) -> Any:  # Any: whatever JSON can h
 
 
 def decode(data: object, kind: type[Record], *, choices: Choices | None = None) -> Record:
-    """The record in parsed JSON.
+    """The record from parsed JSON.
 
     Args:
-        data: as `parse` gives it.
+        data: as returned by `parse`.
         kind: the record's class.
-        choices: the places where one of several records may stand.
+        choices: the places that allow one of several records.
 
     Raises:
-        DocumentError: a field is missing, unknown, of another type or out of range; the message begins with its path.
+        DocumentError: a field is missing, unknown, of the wrong type or out of range; the message begins with its path.
     """
     choices = choices or {}
     try:
@@ -114,13 +114,13 @@ def decode(data: object, kind: type[Record], *, choices: Choices | None = None) 
 
 
 def encode(record: Any, *, choices: Choices | None = None) -> Any:  # Any: a record, and whatever JSON can hold
-    """A record as dicts and lists; `decode` makes an equal record of them."""
+    """A record as dicts and lists, from which `decode` builds an equal record."""
     names = {kind: (choice.key, name) for choice in (choices or {}).values() for name, kind in choice.kinds.items()}
     return _encode(record, names)
 
 
 def finite(content: Any) -> Any:  # Any: whatever JSON can hold
-    """The same with null for numbers that JSON does not know.
+    """The same content, with null for numbers that JSON cannot express.
 
     >>> finite({"map": float("nan"), "images": [8, 0.5]})
     {'map': None, 'images': [8, 0.5]}
@@ -133,11 +133,11 @@ def finite(content: Any) -> Any:  # Any: whatever JSON can hold
 
 
 def check_ranges(record: Any, error: type[ValueError]) -> None:  # Any: a dataclass
-    """Hold a record's numbers against the ranges in its annotations.
+    """Check a record's numbers against the ranges in its annotations.
 
     Args:
         record: the record that was just built.
-        error: what is raised.
+        error: the type of error to raise.
 
     Raises:
         ValueError: of the given type; the message names the field, its value and its range.
@@ -151,7 +151,7 @@ def check_ranges(record: Any, error: type[ValueError]) -> None:  # Any: a datacl
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """The range of a field's numbers."""
+    """The allowed range of a field's numbers."""
 
     ge: float | None
     gt: float | None
@@ -177,7 +177,7 @@ class _Limits:
 
 @functools.cache
 def _limits(kind: type[Any]) -> dict[str, _Limits]:
-    """The ranges of a record's fields, also where tuples hold the numbers. Fields without one are left out."""
+    """The ranges of a record's fields, including numbers in tuples. Fields without a range are left out."""
     hints = typing.get_type_hints(kind, include_extras=True)
     limits_of = {field.name: _limits_in(hints[field.name]) for field in dataclasses.fields(kind)}
     return {name: limits for name, limits in limits_of.items() if limits is not None}
@@ -198,17 +198,17 @@ def _numbers(value: object) -> list[float]:
 
 
 def _parse_leniently(text: str | bytes) -> Any:  # Any: whatever JSON can hold
-    """The content by Python's own parser, which reads more encodings, and whose messages name line and column."""
+    """The content from Python's own parser, which accepts more encodings, and whose messages name line and column."""
     value = parse_with_file_names(text)
     try:
-        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair cannot be written again
+        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate could not be written again
     except UnicodeError as error:
         raise DocumentError(f"the text is not valid Unicode: {error}") from error
     return value
 
 
 def _check_limits(value: object) -> None:
-    """Refuse what nests too deep or holds an integer that nothing else can hold."""
+    """Raise for content that is nested too deeply, or has an integer that other programs cannot represent."""
     level: list[Any] = [[value]]  # Any: lists and dicts
     for _ in range(DEPTH + 1):
         deeper = []
@@ -230,7 +230,7 @@ def _too_deep() -> DocumentError:
 
 
 def _choose(choices: Choices, kind: type, data: object) -> object:
-    """The record that stands where one of several may; msgspec calls this for every type that it does not know."""
+    """The record for a place that allows several; msgspec calls this for every type that it does not know."""
     choice = choices[kind]
     if not isinstance(data, dict):
         raise ValueError(f"Expected `object`, got `{type(data).__name__}`")
@@ -240,7 +240,7 @@ def _choose(choices: Choices, kind: type, data: object) -> object:
     fields = {key: value for key, value in data.items() if key != choice.key}
     try:
         return msgspec.convert(fields, choice.kinds[name], dec_hook=functools.partial(_choose, choices))
-    except msgspec.ValidationError as error:  # raised as it is, it would lose the path to this place
+    except msgspec.ValidationError as error:  # raised unchanged, it would lose the path to this place
         raise ValueError(_readable(str(error), fields, choice.kinds[name])) from error
 
 
@@ -256,7 +256,7 @@ def _encode(record: Any, names: Mapping[type, tuple[str, str]]) -> Any:  # Any: 
 
 
 def _unknown_field(given: object, known: object, path: str = "") -> str:
-    """The path of the first key that was given and means nothing; "" when there is none."""
+    """The path of the first given key that is unknown; "" if there is none."""
     if isinstance(given, dict) and isinstance(known, dict):
         for key, value in given.items():
             key_path = f"{path}.{key}" if path else str(key)
@@ -272,7 +272,7 @@ def _unknown_field(given: object, known: object, path: str = "") -> str:
 
 
 def _readable(message: str, data: object, kind: type) -> str:
-    """What msgspec says, with the path in front and the value that was found.
+    """msgspec's message, rephrased with the path in front and the value that was found.
 
     >>> _readable("Expected `int` <= 9 - at `$.rows[1].c`", {"rows": [{}, {"c": 10}]}, dict)
     'rows[1].c is 10, expected int of at most 9'
@@ -291,7 +291,7 @@ def _readable(message: str, data: object, kind: type) -> str:
     return f"{path}: {reason}" if path else reason
 
 
-_PLAIN = {  # what msgspec says: what we say
+_PLAIN = {  # msgspec's words: ours
     r"^Expected \w+ > 0\.0$": "which is not positive",
     r"^Invalid enum value.*": "which is not a known value",
     r"^Expected": "expected",
@@ -303,7 +303,7 @@ _PLAIN = {  # what msgspec says: what we say
 
 
 def _known_values(kind: Any, path: str) -> tuple[object, ...]:  # Any: a type hint
-    """The values of the `Literal` at a path in a record; none if something else is."""
+    """The values of the `Literal` at a path in a record; empty if there is something else."""
     for key, index in _steps(path):
         if dataclasses.is_dataclass(kind):
             kind = typing.get_type_hints(kind, include_extras=True).get(key)
@@ -313,12 +313,12 @@ def _known_values(kind: Any, path: str) -> tuple[object, ...]:  # Any: a type hi
 
 
 def _bare(hint: Any) -> Any:  # Any: type hints
-    """A hint without its ranges."""
+    """A type hint without its range."""
     return hint.__origin__ if hasattr(hint, "__metadata__") else hint
 
 
 def _steps(path: str) -> list[tuple[str, str]]:
-    """The keys and indices of a path; of each pair one is empty."""
+    """The keys and indices of a path, as pairs of which one is empty."""
     return re.findall(r"(\w+)|\[(\d+)\]", path)
 
 
@@ -331,7 +331,7 @@ def _at(data: Any, path: str) -> object:  # Any: whatever JSON can hold
 
 
 def _short(value: object) -> str:
-    """A value as a message shows it."""
+    """A value, shortened for a message."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else f"a list of {len(value)}"
     shown = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else repr(value)

@@ -1,14 +1,14 @@
-"""The exception tree: everything a caller may catch, all under `MobileNetsError`."""
+"""The tree of exceptions: everything that callers may catch, all below `MobileNetsError`."""
 
 from __future__ import annotations
 
 INSTALL = "pip install '.[{extra}]'"
-"""How an extra is installed. With the first release this becomes "pip install 'mobilenets[{extra}]'", and the words after it in
-`MissingExtraError` go; a test then names the lines of the README and the guides that have to follow."""
+"""The command that installs an extra. With the first release it becomes "pip install 'mobilenets[{extra}]'", and the additional
+words in `MissingExtraError` are removed. A test then names the lines of the README and the guides to change."""
 
 
 class MobileNetsError(Exception):
-    """Bad input or a failed operation, said in words a user can act on.
+    """Bad input or a failed operation, described so that the user can act on it.
 
     Args:
         message: what, where and what was found; lower case, no final period.
@@ -21,7 +21,7 @@ class MobileNetsError(Exception):
 
 
 class UnknownNameError(MobileNetsError, KeyError):
-    """A name that is in no table; the message suggests near ones."""
+    """A name that is in no table; the message suggests similar ones."""
 
     __str__ = Exception.__str__
 
@@ -31,7 +31,7 @@ class UsageError(MobileNetsError):
 
 
 class DocumentError(MobileNetsError, ValueError):
-    """JSON that is malformed, nested too deep, or holds a value of the wrong type or out of range; the message says where."""
+    """JSON that is malformed, nested too deeply, or has a value of the wrong type or out of range; the message says where."""
 
 
 class SpecError(MobileNetsError, ValueError):
@@ -47,7 +47,7 @@ class DataError(MobileNetsError):
 
 
 class WeightsError(MobileNetsError):
-    """Weights that are missing, damaged or belong to another network."""
+    """Weights that are missing or damaged, or belong to another network."""
 
 
 class CheckpointError(MobileNetsError):
@@ -59,15 +59,15 @@ class RecipeError(MobileNetsError, ValueError):
 
 
 class TrainingError(MobileNetsError):
-    """A training run that had to stop; names the last good checkpoint."""
+    """A training run that had to stop; the message names the last good checkpoint."""
 
 
 class ExportError(MobileNetsError):
-    """An export that failed or does not agree with the model.
+    """An export that failed, or whose outputs differ from the model's.
 
     Args:
-        message, hint: as of every error.
-        comparison: where the exported network does not agree with the model, the whole comparison, for JSON.
+        message, hint: as for every error.
+        comparison: if the outputs differ, the whole comparison, for JSON.
     """
 
     def __init__(self, message: str, *, hint: str = "", comparison: dict[str, object] | None = None) -> None:
@@ -84,7 +84,7 @@ class MissingExtraError(MobileNetsError, ImportError):
 
     Args:
         package: the package that could not be imported.
-        extra: the extra of `mobilenets` that brings it.
+        extra: the extra of `mobilenets` that installs it.
     """
 
     def __init__(self, package: str, extra: str) -> None:
@@ -95,7 +95,7 @@ class MissingExtraError(MobileNetsError, ImportError):
 
 
 # fmt: off
-_EXTRAS = {  # package: the extra of `mobilenets` that brings it
+_EXTRAS = {  # package: the extra of `mobilenets` that installs it
     "torch":            "train",
     "torchvision":      "train",
     "safetensors":      "train",
@@ -124,6 +124,6 @@ _EXTRAS = {  # package: the extra of `mobilenets` that brings it
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
-    """The error that says which extra brings the package that could not be imported; None for a package of no extra."""
+    """The error that names the extra for a package that could not be imported; None if the package belongs to no extra."""
     package = (error.name or "").partition(".")[0]
     return MissingExtraError(package, _EXTRAS[package]) if package in _EXTRAS else None

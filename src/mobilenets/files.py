@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: each is written under a draft's name and renamed when it is complete."""
+"""Writes files and folders atomically: as a draft under another name, which is renamed once it is complete."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ STARTS: dict[bytes, tuple[str, str]] = {
     b"<!doctype html": ("a web page", "download it again; the server sent an error or asked for a login"),
     b"<html": ("a web page", "download it again; the server sent an error or asked for a login"),
 }
-"""How a file begins, in lower case, that stands in the place of another: what it is, and what to do."""
+"""Beginnings, in lower case, of files found in place of the expected one: what each is, and what to do."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/", re.IGNORECASE)
-_HELD: dict[object, int] = {}  # what is opened now of places that this process waits for or has
-_KEPT = 40  # characters of a name that its draft repeats, so that the draft's name is not too long for the file system
+_HELD: dict[object, int] = {}  # locks in this process: open files of places that it holds or waits for
+_KEPT = 40  # characters of a name used in its draft's name, which must not be too long for the file system
 
 
 def stand_in(head: bytes) -> tuple[str, str] | None:
-    """What a file is that stands in the place of another, and what to do; None if it does not look like that.
+    """What a file found in place of the expected one is, and what to do about it; None if it does not look like that.
 
     Args:
-        head: its first 16 bytes or more.
+        head: at least its first 16 bytes.
     """
     start = head.lstrip().lower()
     return next((told for sign, told in STARTS.items() if start.startswith(sign)), None)
 
 
 def check_folder(folder: str | Path) -> None:
-    """Refuse the address of a store where a folder of this machine is meant; it would become a folder with such a name.
+    """Check that a folder is not the address of a store, which would create a local folder with that name.
 
     Raises:
-        UsageError: it is one.
+        UsageError: it is such an address.
     """
     scheme = _SCHEME.match(str(folder))
-    if scheme is not None:  # a `Path` has one slash less
+    if scheme is not None:  # a `Path` drops one slash
         raise UsageError(
             f"'{scheme[1]}://{str(folder)[scheme.end() :].lstrip('/')}' is an address, not a folder of this machine",
             hint="write into a folder and copy it; only 'predict --engine ray' writes to stores",
@@ -51,11 +51,11 @@ def check_folder(folder: str | Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be made or written, before work is spent on what it is to hold.
+    """Check that a folder can be created or written, before computing its content.
 
     Raises:
-        OSError: nobody may write there.
-        UsageError: it is a file or inside one, or the address of a store.
+        OSError: it is not writable.
+        UsageError: it is a file, is inside one, or is the address of a store.
     """
     check_folder(folder)
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink())
@@ -71,17 +71,17 @@ def check_writable(folder: Path) -> None:
 
 
 def check_own(folder: Path, known: str) -> None:
-    """Refuse a folder that cannot be written, or that holds something else than what the same command wrote before.
+    """Check that a folder can be written, and contains only earlier results of the same command.
 
-    Files among the images of a dataset would be read as its images and classes.
+    Otherwise results could be written among the images of a dataset, and be read as its images and classes.
 
     Args:
-        folder: to write to.
-        known: a file that such a folder holds.
+        folder: the folder to write to.
+        known: name of a file in every folder that the command has written.
 
     Raises:
         OSError: see `check_writable`.
-        UsageError: see there; or the folder holds other things.
+        UsageError: see `check_writable`; also if the folder contains other things.
     """
     check_writable(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / known).is_file():
@@ -92,12 +92,11 @@ def check_own(folder: Path, known: str) -> None:
 def drafted(path: Path) -> Iterator[Path]:
     """A path to write to instead of `path`, in the same folder.
 
-    When the block ends, the draft is flushed to the disk and takes the place of `path` in one step. When the block raises, the
-    draft is removed and `path` stays as it was. A reader never finds half a file, whenever the program is killed or the power
-    fails.
+    When the block ends, the draft is flushed to disk and replaces `path` in one step. If the block raises, the draft is removed
+    and `path` stays unchanged. So a reader never finds half a file, even if the program is killed or the power fails.
 
     Args:
-        path: the file to be; its folder is made. A device or a pipe, such as /dev/stdout, is written to directly.
+        path: the final path; its folder is created. A device or a pipe, such as /dev/stdout, is written to directly.
 
     Raises:
         OSError: the file cannot be written.
@@ -110,12 +109,12 @@ def drafted(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def drafted_quickly(path: Path) -> Iterator[Path]:
-    """The same without the flush, for one of very many files: it survives a kill, but perhaps not a power failure.
+    """As `drafted`, without the flush, for one of very many files: safe if the program is killed, but not on power failure.
 
     Raises:
         OSError: the file cannot be written.
     """
-    path = path.resolve()  # a link keeps pointing to the file
+    path = path.resolve()  # a symbolic link keeps pointing to the file
     if path.exists() and not path.is_file():
         yield path
         return
@@ -129,7 +128,7 @@ def drafted_quickly(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """A file of these bytes, and the folders above it.
+    """Write a file of these bytes, and create the folders above it.
 
     Raises:
         OSError: it cannot be written.
@@ -139,7 +138,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A UTF-8 file of this text with its line ends as they are, and the folders above it.
+    """Write a UTF-8 file of this text without changing line ends, and create the folders above it.
 
     Bytes of file names that are not UTF-8, which Python keeps as surrogates, are written as those bytes.
 
@@ -151,19 +150,19 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def drafted_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder to fill; it becomes `folder` when the block ends and is removed when the block raises.
+    """An empty folder to fill. It becomes `folder` when the block ends, and is removed if the block raises.
 
-    This holds when the program is killed. Unlike a file's draft, the folder is not flushed to the disk, which may be large.
+    This is safe if the program is killed. Unlike a file's draft, the folder, which may be large, is not flushed to disk.
 
     Args:
-        folder: that does not exist yet, or is empty.
+        folder: a folder that does not exist yet, or is empty.
 
     Raises:
-        OSError: `folder` holds something or is a file, or cannot be written.
+        OSError: `folder` is not empty, is a file, or cannot be written.
     """
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    stays = folder.is_dir() and (not os.access(folder.parent, os.W_OK) or folder.samefile("."))  # a shell stands in it
+    stays = folder.is_dir() and (not os.access(folder.parent, os.W_OK) or folder.samefile("."))  # a shell's working directory
     inside = folder.is_mount() or stays  # it cannot be renamed
     draft = folder / ".new" if inside else _beside(folder, f"{os.getpid()}.new")
     shutil.rmtree(draft, ignore_errors=True)
@@ -176,7 +175,7 @@ def drafted_folder(folder: Path) -> Iterator[Path]:
             draft.rmdir()
         else:
             if folder.is_dir():
-                folder.rmdir()  # raises where it holds something
+                folder.rmdir()  # raises if it is not empty
             draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -184,10 +183,10 @@ def drafted_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder to fill; it takes the place of `folder`, whatever that holds, when the block ends.
+    """An empty folder to fill. It replaces `folder`, whatever that contains, when the block ends.
 
-    When the block raises, `folder` stays as it was. Between the two renames that end the block, what was there lies beside it:
-    `settled` says where.
+    If the block raises, `folder` stays unchanged. Between the two renames at the end of the block, the old content is beside
+    it; `settled` finds it.
 
     Raises:
         OSError: the folder cannot be written, or is a file.
@@ -197,7 +196,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     new, old = _beside(folder, "new"), _old(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if old.is_dir() and not folder.exists():  # killed between the two renames below
+    if old.is_dir() and not folder.exists():  # the program was killed between the two renames below
         old.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
     shutil.rmtree(new, ignore_errors=True)
@@ -215,13 +214,13 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
 
 def settled(folder: Path) -> Path:
-    """Where the content of `folder` is, also when the program was killed at the moment when it replaced the folder."""
+    """Where the content of `folder` is, even if the program was killed while it replaced the folder."""
     return folder if folder.exists() or not _old(folder).is_dir() else _old(folder)
 
 
 @contextmanager
 def scratch_folder(path: Path, ending: str) -> Iterator[Path]:
-    """A folder beside the file `path`, for drafts that are tried out first; it is gone afterwards, whatever happens.
+    """A temporary folder beside the file `path`, for drafts that are tested first; it is always deleted afterwards.
 
     Raises:
         OSError: the folder cannot be written.
@@ -237,12 +236,13 @@ def scratch_folder(path: Path, ending: str) -> Iterator[Path]:
 
 @contextmanager
 def alone(place: Path) -> Iterator[None]:
-    """Waits until no other process or thread has a place, and has it until the block ends; a kill leaves no lock behind.
+    """Lock a place: wait until no other process or thread holds it, and hold it until the block ends.
 
-    Systems and file systems without `flock` do without: there, nobody waits.
+    Killing the process releases the lock.
+    Systems and file systems without `flock` have no locks: there, nobody waits.
 
     Args:
-        place: a file or a folder that is there.
+        place: an existing file or folder.
 
     Raises:
         OSError: it cannot be opened.
@@ -258,9 +258,9 @@ def alone(place: Path) -> Iterator[None]:
 
 @contextmanager
 def claimed(place: Path) -> Iterator[bool]:
-    """Whether no other process or thread has a place, which is then this one's until the block ends; see `alone`.
+    """Try to lock a place until the block ends, without waiting; false if another process or thread holds it. See `alone`.
 
-    Where another one removed or replaced the place at this moment, it counts as theirs.
+    If another process is just removing or replacing the place, that process counts as its holder.
     """
     with _opened(place) as handle:
         free = True
@@ -276,7 +276,7 @@ def claimed(place: Path) -> Iterator[bool]:
 
 
 def flush(folder: Path) -> None:
-    """Have everything in a folder on the disk, not only in the cache of the operating system.
+    """Flush everything in a folder from the operating system's cache to disk.
 
     Raises:
         OSError: the disk is full or fails.
@@ -299,7 +299,7 @@ def _old(folder: Path) -> Path:
 
 @contextmanager
 def _opened(place: Path) -> Iterator[int | None]:
-    """A place as the operating system knows it; None where a folder cannot be opened."""
+    """An open file descriptor of a place; None if a folder cannot be opened."""
     if os.name != "posix":
         yield None
         return
@@ -307,16 +307,16 @@ def _opened(place: Path) -> Iterator[int | None]:
     key = object()
     handle = _HELD[key] = os.open(place, os.O_RDONLY)
     try:
-        yield handle  # closing it releases what was locked
+        yield handle  # closing it releases the lock
     finally:
-        if key in _HELD:  # else this is a fork
+        if key in _HELD:  # otherwise this is a fork
             del _HELD[key]
             os.close(handle)
 
 
 @cache
 def _keep_from_forks() -> None:
-    """A lock lasts until every process that has its file open is gone: workers would hold it after a kill of who made them."""
+    """A lock lasts until every process with the open file ends: workers would hold it after the main process was killed."""
 
     def let_go() -> None:
         for handle in _HELD.values():

@@ -1,6 +1,6 @@
-"""`key`: one setting of a recipe, said once: its type, default, range, tasks and meaning stand in one line.
+"""`key`: one setting of a recipe on one line: its type, default, range, tasks and meaning.
 
-A *part* is a frozen dataclass of keys. What reads, checks and documents settings asks `settings` and repeats nothing.
+A *part* is a frozen dataclass of keys. Code that reads, checks or documents settings uses `settings`, so nothing is repeated.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def key(
     """A field of a part.
 
     Args:
-        default: of the key; None if the model's own value is kept.
-        meaning: for people, with the unit.
-        between: least and largest value of a number.
-        tasks: that the key means something to; every task where it is left out.
-        needs: another key, and the values of it under which this key has an effect; without values, any but 0 and "".
+        default: the key's default; None to keep the model's own value.
+        meaning: description for people, with the unit.
+        between: minimum and maximum of a number.
+        tasks: the tasks that the key applies to; by default all.
+        needs: another key, and the values of it for which this key has an effect; without values, any except 0 and "".
     """
     stated = {"meaning": meaning, "between": between, "tasks": tasks, "needs": needs}
     field: T = dataclasses.field(default=default, metadata=stated)
@@ -46,15 +46,15 @@ def key(
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A key as `settings` finds it.
+    """A key, as returned by `settings`.
 
     Args:
-        name: of the field.
+        name: name of the field.
         kind: bool, int, float or str.
-        optional: whether None is a value too.
-        choices: of a text that is one of several; empty for any text.
+        optional: whether None is also a value.
+        choices: the allowed values of a text; empty for any text.
         default, meaning, between, tasks, needs: as given to `key`.
-        part: the class that states it.
+        part: the class that defines it.
     """
 
     name: str
@@ -69,10 +69,10 @@ class Setting:
     part: type
 
     def check(self, value: object) -> None:
-        """Refuse a value of another type or out of range.
+        """Check a value's type and range.
 
         Raises:
-            RecipeError: says what would be right.
+            RecipeError: the value is wrong; the message says what would be right.
         """
         if value is None and self.optional:
             return
@@ -82,11 +82,11 @@ class Setting:
             raise RecipeError(f"{self.name}={value} is not one of {', '.join(self.choices)}")
         if self.between is not None:
             low, high = self.between
-            if not low <= typing.cast("float", value) <= high:  # also refuses NaN
+            if not low <= typing.cast("float", value) <= high:  # also rejects NaN
                 raise RecipeError(f"{self.name}={value} is not between {low:g} and {high:g}")
 
     def parse(self, text: str) -> object:
-        """The value that `text` writes, as on the command line.
+        """The value from a text, as on the command line.
 
         Raises:
             RecipeError: it is not of the key's type.
@@ -110,7 +110,7 @@ class Setting:
         return int(value)
 
     def idle(self, values: Mapping[str, Any]) -> str:
-        """Why the key has no effect beside the other values, in words; "" if it has one."""
+        """Why the key has no effect with these values of the other keys, in words; "" if it has one."""
         if not self.needs:
             return ""
         other, *wanted = self.needs
@@ -124,7 +124,7 @@ _TYPES: dict[type, Any] = {bool: bool, int: numbers.Integral, float: numbers.Rea
 
 @lru_cache
 def settings(record: type) -> Table[Setting]:
-    """The keys of a part, or of several joined by inheritance, in the order in which they are written."""
+    """The keys of a part, or of several combined by inheritance, in the order of definition."""
     hints = typing.get_type_hints(record)
     fields = {field.name: field for field in dataclasses.fields(record)}
     return Table("recipe key", {name: _setting(part, fields[name], hints[name]) for part, name in _written(record)})
@@ -136,13 +136,13 @@ def names(record: type) -> tuple[str, ...]:
 
 
 def values_of(record: object) -> dict[str, Any]:  # Any: the fields' types differ
-    """The values of all keys, in their order."""
+    """The values of all keys, in order."""
     kind: type = type(record)
     return {name: getattr(record, name) for name in settings(kind)}
 
 
 def _written(record: type) -> Iterator[tuple[type, str]]:
-    """Each key with the part that states it: bases before what joins them, from left to right."""
+    """Each key with the part that defines it: bases before the class that combines them, from left to right."""
     seen = set()
     parts = [part for base in record.__bases__ for part in _parts(base)] + [record]
     for part in parts:

@@ -1,4 +1,4 @@
-"""`Model`: backbone, head and the spec that rebuilds them."""
+"""`Model`: a backbone and a head, with the spec to rebuild them."""
 
 from __future__ import annotations
 
@@ -23,64 +23,65 @@ from mobilenets.tasks.table import build
 
 
 class Model(nn.Module):
-    """A backbone with its head; `forward` takes prepared images N C H W and returns what the head gives.
+    """A backbone with its head. `forward` takes preprocessed images N C H W and returns the head's outputs.
 
     Args:
-        spec: what to build. The weights are random; `create` seeds them, `checkpoint.load` and `weights.load` bring them.
+        spec: the network to build. The weights are random; `create` seeds them, `checkpoint.load` and `weights.load` load them.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
         self.backbone = Backbone(spec.backbone)
-        self.head: Any = build(spec)  # a HeadModule and an nn.Module, which no type of Python's says
+        self.head: Any = build(spec)  # a HeadModule and an nn.Module, which Python's types cannot express
 
     precision: Precision = "float32"
-    """What it computes in."""
+    """The precision that the model computes in."""
 
     @property
     def learning(self) -> nn.Module:
-        """What a training changes: the model itself."""
+        """The module that training changes: the model itself."""
         return self
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of what `forward` returns, in their order."""
+        """Names of the outputs of `forward`, in order."""
         names: tuple[str, ...] = self.head.outputs
         return names
 
-    def forward(self, x: Tensor) -> Any:  # Any: a tensor, or a tuple where there are several outputs
-        """A classifier's logits, N classes; a detector's and a segmenter's outputs as `outputs` names them."""
+    def forward(self, x: Tensor) -> Any:  # Any: a tensor, or a tuple if there are several outputs
+        """A classifier's logits, N classes; for a detector or segmenter, the outputs named in `outputs`."""
         return self.head(self.head.inputs(self.backbone, x))
 
     def floats(self) -> Model:
-        """The model in floats: itself, or the one that a model in integers was made from."""
+        """The float model: itself, or the one that an int8 model was made from."""
         return self
 
     def int8_graph(self) -> Graph | None:
-        """The graph of 8-bit integers that the model computes; a model in floats has none."""
+        """The int8 graph that the model computes; None for a float model."""
         return None
 
     def like(self, spec: ModelSpec) -> Model:
-        """A model of this kind with all weights, under a spec of the same shapes."""
+        """A model of the same kind with the same weights, but another spec of the same shapes."""
         made = create(spec)
         made.load_state_dict(self.state_dict())
         return made
 
     def named(self, outputs: Tensor | tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """What `forward` returned, by name."""
+        """The outputs of `forward`, by name."""
         return dict(zip(self.outputs, (outputs,) if isinstance(outputs, Tensor) else outputs, strict=True))
 
 
 def create(spec: ModelSpec, *, seed: int = 0) -> Model:
-    """A model with freshly drawn weights; the global random state is left as it was.
+    """A model with random weights; the global random state is left unchanged.
 
-    Convolutions are drawn from He's normal distribution by fan-out, the classifier from a normal of 0.01. slim's truncated
-    normal of 0.09 has one scale for every layer; He's starts every width and depth at unit variance, as short trainings need.
+    Convolutions are drawn from He's normal distribution by fan-out, the classifier from a normal distribution with standard
+    deviation 0.01. slim's truncated normal with 0.09 has one scale for every layer; He's starts every width and depth at unit
+    variance, as short trainings need.
 
     Args:
-        spec: what to build.
-        seed: same seed, same weights.
+        spec: the network to build.
+        seed: equal seeds give equal weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -95,14 +96,14 @@ def create(spec: ModelSpec, *, seed: int = 0) -> Model:
 
 
 def rebuilt(model: Model, spec: ModelSpec, *, seed: int = 0) -> Model:
-    """A model of `spec` with the weights of `model` wherever they fit; what does not fit is freshly drawn.
+    """A model of `spec` with the weights of `model` wherever they fit; the rest is random.
 
-    The backbone's tensors fit where names and shapes agree. The head's fit if it is the same kind of head with the same labels.
+    The backbone's tensors fit if names and shapes agree. The head's fit if it is the same kind of head with the same labels.
 
     Args:
-        model: whose weights are copied.
-        spec: what to build: other labels, another head, another input contract, padding, dropout or fitted values.
-        seed: of the fresh weights.
+        model: the source of the weights.
+        spec: the network to build: with other labels, another head, input contract, padding, dropout or fitted values.
+        seed: seed of the random weights.
     """
     made = create(spec, seed=seed)
     _copy(model.backbone, made.backbone)
@@ -112,22 +113,22 @@ def rebuilt(model: Model, spec: ModelSpec, *, seed: int = 0) -> Model:
 
 
 def with_spec(model: Model, spec: ModelSpec) -> Model:
-    """A copy of a model with every weight, under another spec of the same shapes: other names of the labels, another input.
+    """A copy of a model with the same weights and another spec of the same shapes, such as other label names or another input.
 
     Args:
-        model: whose weights are copied.
+        model: the source of the weights.
         spec: the new spec.
     """
     return model.like(spec)
 
 
 class TorchEngine(Engine):
-    """Runs a model on preprocessed images; what `runtime.Predictor` takes in place of an exported file.
+    """Runs a model on preprocessed images; a `runtime.Predictor` takes it instead of an exported file.
 
-    Several threads, and several engines of one model, may call it: the runs of a model follow one another.
+    Several threads, and several engines of one model, may call it; a model runs one call at a time.
 
     Args:
-        model: is moved to `device`. Each run sets it to evaluation mode and leaves every module's mode as it was.
+        model: the model, which is moved to `device`. Each run uses evaluation mode, and then restores every module's mode.
         device: where to run.
     """
 
@@ -144,7 +145,7 @@ class TorchEngine(Engine):
             return {name: output.float().cpu().numpy() for name, output in named.items()}
 
     def manifest(self) -> Manifest:
-        """The manifest of the model."""
+        """The model's manifest."""
         return manifest_of(self.model.spec, precision=self.model.precision)
 
 
@@ -154,9 +155,9 @@ _TURNS_LOCK = Lock()
 
 @contextmanager
 def _evaluating(model: Model) -> Iterator[None]:
-    """The model in evaluation mode, for one thread at a time; afterwards every module is in the mode it was in.
+    """The model in evaluation mode, for one thread at a time; afterwards every module has its previous mode.
 
-    The mode is part of the model: a thread that came in between would run in training mode, or leave the model in another one.
+    The mode belongs to the model: without the lock, another thread could run in training mode, or leave the wrong mode behind.
     """
     with _TURNS_LOCK:
         turn = _TURNS.setdefault(model, Lock())
@@ -172,7 +173,7 @@ def _evaluating(model: Model) -> Iterator[None]:
 
 
 def _copy(source: nn.Module, target: nn.Module) -> None:
-    """Every tensor whose name and shape both have."""
+    """Copy every tensor whose name and shape exist in both."""
     theirs, ours = source.state_dict(), target.state_dict()
     target.load_state_dict(
         {
@@ -183,6 +184,6 @@ def _copy(source: nn.Module, target: nn.Module) -> None:
 
 
 def _draw_convolution(conv: nn.Conv2d) -> None:
-    """He's normal by fan-out, that of one group: a depthwise filter feeds one channel, not all of them."""
+    """He's normal distribution by the fan-out of one group, because a depthwise filter feeds only one channel."""
     fan_out = conv.weight[0, 0].numel() * conv.out_channels / conv.groups
     nn.init.normal_(conv.weight, std=math.sqrt(2 / fan_out))

@@ -1,4 +1,4 @@
-"""`Table`: the one registry type, a read-only mapping that suggests near names."""
+"""`Table`: the registry type, a read-only mapping that suggests similar names."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Table(Mapping[str, Value]):
     """A read-only mapping from names to things of one kind.
 
     Args:
-        kind: what one entry is, in the singular ("backbone"); used in messages.
-        entries: the names and things, in the order they are listed to users.
+        kind: what one entry is, in the singular ("backbone"), for messages.
+        entries: the named things, in the order in which users see them.
 
     >>> shapes = Table("shape", {"circle": 0, "square": 4})
     >>> shapes["square"]
@@ -50,14 +50,14 @@ class Table(Mapping[str, Value]):
 
 
 def unknown_name(kind: str, name: str, known: Mapping[str, object]) -> UnknownNameError:
-    """The error for a name that is not among `known`, with the nearest ones or all of them."""
+    """The error for a name that is not among `known`; it suggests similar names, or lists all of them."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     suggestion = did_you_mean(near) if near else "known: " + ", ".join(known)
     return UnknownNameError(f"unknown {kind} '{name}'; {suggestion}")
 
 
 def did_you_mean(near: Iterable[str]) -> str:
-    """The question whether one of these is meant.
+    """The question whether one of these names was meant.
 
     >>> did_you_mean(["a", "b"])
     "did you mean 'a' or 'b'?"

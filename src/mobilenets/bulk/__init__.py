@@ -1,1 +1,1 @@
-"""Prediction of many images on many machines: what `mobilenets predict --engine ray` does, without torch."""
+"""Bulk prediction on many machines, as in `mobilenets predict --engine ray`, without torch."""

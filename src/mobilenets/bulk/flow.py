@@ -1,4 +1,4 @@
-"""`predict`: images of folders and stores to Parquet files, with one row an image, whatever is lost on the way."""
+"""`predict`: predict images from folders and stores to Parquet files, one row per image, even if workers are lost."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from mobilenets.runtime.predictor import Predictor
 from mobilenets.telling import Bar, no_bar
 
 SUMMARY = "summary.json"
-"""Written when all parts are."""
+"""Written once all parts are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the user wants of the images.
+    """The user's options for the prediction.
 
     Args:
-        top: labels of an image, of a classifier.
-        threshold: of a detector; None for its own.
-        workers: processes, each on a core of its own; None for as many as the cluster has cores.
+        top: number of labels per image, for a classifier.
+        threshold: display threshold of a detector; None for its own.
+        workers: number of processes, each on its own core; None for the number of cores of the cluster.
     """
 
     top: int = 5
@@ -37,13 +37,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was predicted.
+    """A summary of the results.
 
     Args:
-        images: rows of all files.
-        unreadable: rows with an error in place of a prediction.
-        parts: files.
-        earlier: parts that were there before this start.
+        images: number of rows in all files.
+        unreadable: number of rows with an error instead of a prediction.
+        parts: number of files.
+        earlier: number of parts that already existed.
     """
 
     images: int
@@ -61,32 +61,32 @@ def predict(
     bar: Bar = no_bar,
     say: Callable[[str], object] = lambda text: None,
 ) -> Summary:
-    """Predict images on the workers of a Ray cluster; the same call goes on where an earlier one was stopped.
+    """Predict images on the workers of a Ray cluster. Calling it again continues an interrupted prediction.
 
     Args:
-        model: what `Predictor.open` opens.
+        model: path for `Predictor.open`.
         sources: images, folders, tar files and patterns, as paths or as addresses of stores.
-        out: a folder, or the address of one, for the plan, a Parquet file for each part, and `summary.json`.
-        asked: what is wanted.
-        bar: how progress is shown.
-        say: is told one line of text.
+        out: a folder, or its address, for the plan, a Parquet file per part, and `summary.json`.
+        asked: the options.
+        bar: opens a progress bar.
+        say: receives one line of text at a time.
 
     Raises:
-        DataError: a source has no images, or nothing can be written.
+        DataError: a source has no images, or the results cannot be written.
         MissingExtraError: Ray, or the library of a store, is not installed.
-        UsageError: the folder holds results of something else, or an option is of another task.
-        MobileNetsError: a part failed; what is written is kept.
+        UsageError: the folder holds results for other inputs, or an option is for another task.
+        MobileNetsError: a part failed; finished parts are kept.
     """
     for address in (*sources, out):
         if stores.is_address(address):
-            stores.system_of(address)  # a store that cannot be reached from here is named before anything starts
+            stores.system_of(address)  # report an unreachable store before anything starts
     predictor = Predictor.open(model, threads=1)
     if asked.threshold is not None and predictor.manifest.task != "detect":
         raise UsageError(f"a threshold is for detectors; this model's task is '{predictor.manifest.task}'")
     files, contents = files_of(predictor)
     predictor.close()
     plan = kept(out, model=files, sources=sources, top=asked.top, threshold=asked.threshold)
-    names = named(sources) if plan is None else ()  # a cluster is not started to find that there is nothing to do
+    names = named(sources) if plan is None else ()  # do not start a cluster if there is nothing to do
     if plan is None:
         parts = divided(names, workers=asked.workers or on_ray.connected())
         plan = Plan(files, tuple(sources), asked.top, asked.threshold, parts)
@@ -109,7 +109,7 @@ def predict(
 
 
 def _summed(plan: Plan, out: str) -> Summary:
-    """The rows of all files, as they are written."""
+    """The total rows of all files, read from the files."""
     images = unreadable = 0
     for number in range(len(plan.parts)):
         with stores.opened(stores.join(out, part_name(number))) as file:

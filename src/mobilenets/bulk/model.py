@@ -1,4 +1,4 @@
-"""`ModelFiles`: an exported model beside the results, where workers on other machines find it."""
+"""`ModelFiles`: an exported model, stored beside the results so that workers on other machines find it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mobilenets.runtime.engines.table import ENGINES
 from mobilenets.runtime.predictor import Predictor
 
 FOLDER = "model"
-"""The folder of the model in that of the results."""
+"""Name of the model's folder inside the folder of the results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class ModelFiles:
     """An exported model.
 
     Args:
-        main: name of the file that `Predictor.open` opens.
-        others: names of the files that belong to it.
+        main: name of the file for `Predictor.open`.
+        others: names of the other files that belong to the model.
         digest: SHA-256 of all of them.
     """
 
@@ -31,10 +31,10 @@ class ModelFiles:
 
 
 def files_of(predictor: Predictor) -> tuple[ModelFiles, dict[str, bytes]]:
-    """The file that a predictor runs and the files of the same stem that are no other model, with their content by name.
+    """The file that a predictor runs and the files of the same stem that are not another model, and their content by name.
 
     Raises:
-        CheckpointError: it runs from a folder, as Core ML does.
+        CheckpointError: the model is a folder, as with Core ML.
     """
     main = Path(predictor.engine.source)
     if not main.is_file():
@@ -52,7 +52,7 @@ def files_of(predictor: Predictor) -> tuple[ModelFiles, dict[str, bytes]]:
 
 
 def fetched(model: ModelFiles, out: str, folder: Path) -> Path:
-    """Copy a model from beside the results into a folder of this machine; returns the file to open.
+    """Copy a model from the results' folder into a folder on this machine, and return the path of its main file.
 
     Raises:
         OSError: it cannot be read.

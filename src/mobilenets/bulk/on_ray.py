@@ -1,4 +1,4 @@
-"""`finished`: parts of a plan on the workers of Ray Data, which starts a worker again that was lost, and its part with it."""
+"""`finished`: run the parts of a plan on Ray Data's workers. Ray restarts lost workers, and with them their parts."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mobilenets.runtime.predictor import Predictor
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A part that is written.
+    """A finished part.
 
     Args:
         part: its number.
-        images: how many it has.
-        unreadable: how many of them cannot be read.
+        images: number of its images.
+        unreadable: number of its images that cannot be read.
     """
 
     part: int
@@ -35,17 +35,17 @@ class Done:
 
 
 class Worker:
-    """Holds the model on a worker. All that it needs to know is in the folder of the results.
+    """Holds the model on a worker. Everything that it needs is in the folder of the results.
 
     Args:
-        out: the folder.
+        out: that folder.
     """
 
     def __init__(self, out: str) -> None:
         self._out = out
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:  # Any: a row of Ray Data
-        """Predict a part. What fails is returned: of what is raised, Ray prints some hundred lines of its own."""
+        """Predict a part. An error is returned, because for a raised one Ray prints some hundred lines of its own."""
         number = int(row["part"])
         try:
             images, unreadable = predict_part(self._predictor, number, self._plan.parts[number], self._out, top=self._plan.top)
@@ -69,15 +69,15 @@ def connected() -> int:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine.
 
     Returns:
-        How many cores it has.
+        The cluster's number of cores.
 
     Raises:
         MissingExtraError: Ray is not installed.
-        MobileNetsError: there is no such cluster, or none starts.
+        MobileNetsError: the cluster cannot be reached, or none can be started.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong is raised
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors are raised anyway
     try:
         import ray
     except ImportError as error:
@@ -89,12 +89,12 @@ def connected() -> int:
 
 
 def finished(parts: Sequence[int], out: str, *, workers: int) -> Iterator[Done]:
-    """Predict these parts of the plan in a folder; each is given when its file is written.
+    """Predict parts of the plan in a folder, and yield each one once its file is written.
 
     Args:
-        parts: their numbers.
+        parts: the parts' numbers.
         out: folder of the results.
-        workers: processes, each on a core of its own.
+        workers: number of processes, each on its own core.
 
     Raises:
         MobileNetsError: a part failed, or Ray did.
@@ -108,7 +108,7 @@ def finished(parts: Sequence[int], out: str, *, workers: int) -> Iterator[Done]:
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     rows = ray.data.from_items([{"part": number} for number in parts], override_num_blocks=len(parts))
-    pool = ray.data.ActorPoolStrategy(size=min(workers, len(parts)))  # it starts lost workers again, and their parts
+    pool = ray.data.ActorPoolStrategy(size=min(workers, len(parts)))  # restarts lost workers and their parts
     done = rows.map(Worker, fn_constructor_args=(out,), compute=pool, num_cpus=1)  # type: ignore[arg-type]  # a class of such
     try:
         for row in done.iter_rows():
@@ -134,7 +134,7 @@ def _start() -> None:
             f"the Ray cluster {where} does not let this program in: {_last_line(error)}",
             hint="does it run there? one that asks for a token needs RAY_AUTH_MODE=token and its ~/.ray/auth_token here",
         ) from error
-    except Exception as error:  # Ray has no type for this
+    except Exception as error:  # Ray has no specific exception type for this
         raise MobileNetsError(
             f"Ray did not start: {_last_line(error)}",
             hint="give the same command again when the machine has less to do; what is written is kept",

@@ -1,4 +1,4 @@
-"""`Plan`: which images belong to which part. It is written once, so that a start after a stop makes the same parts."""
+"""`Plan`: how the images are divided into parts. It is written once, so that a restarted run has the same parts."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from mobilenets.documents import decode, parse
 from mobilenets.errors import DataError, DocumentError, UsageError
 
 FILE = "plan.json"
-"""The plan's name in the folder of the results."""
+"""The plan's file name in the folder of the results."""
 
 PER_PART = 1000
-"""Images of a part, at most; a tar file is a part of its own."""
+"""Maximum number of images per part; a tar file is always a part of its own."""
 
-_PER_WORKER = 4  # parts, so that no worker waits long for the last one
+_PER_WORKER = 4  # parts per worker, so that no worker waits long for the last one
 _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is predicted, in parts.
+    """The inputs and options of a prediction, divided into parts.
 
     Args:
         model: files of the model.
-        sources: what the user named.
-        top: labels of an image, of a classifier.
-        threshold: of a detector; None for its own.
-        parts: addresses of the images of each part, or of its one tar file.
-        format: of this description.
+        sources: the sources that the user named.
+        top: number of labels per image, for a classifier.
+        threshold: display threshold of a detector; None for its own.
+        parts: for each part, the addresses of its images, or of its one tar file.
+        format: version of this format.
     """
 
     model: ModelFiles
@@ -43,7 +43,7 @@ class Plan:
 
 
 def named(sources: Iterable[str]) -> tuple[str, ...]:
-    """The images and tar files that the sources name, each once.
+    """The images and tar files at the sources, each once.
 
     Raises:
         DataError: a source has no images.
@@ -52,7 +52,7 @@ def named(sources: Iterable[str]) -> tuple[str, ...]:
 
 
 def divided(names: Sequence[str], *, workers: int) -> tuple[tuple[str, ...], ...]:
-    """The parts of images and tar files; each image is in one part."""
+    """The images and tar files divided into parts; each image is in one part."""
     shards = [(name,) for name in names if name.endswith(stores.TAR)]
     images = [name for name in names if not name.endswith(stores.TAR)]
     size = max(1, min(PER_PART, -(-len(images) // (workers * _PER_WORKER))))
@@ -63,7 +63,7 @@ def kept(out: str, *, model: ModelFiles, sources: Sequence[str], top: int, thres
     """The plan of an earlier start in a folder; None if there is none.
 
     Raises:
-        UsageError: it is of another model or other images.
+        UsageError: it is for another model or other images.
         DataError: it is damaged.
     """
     names = stores.names_in(out)
@@ -108,7 +108,7 @@ def keep(plan: Plan, out: str) -> None:
 
 
 def part_name(number: int) -> str:
-    """The file of a part.
+    """The file name of a part.
 
     >>> part_name(7)
     'part-000007.parquet'
@@ -117,5 +117,5 @@ def part_name(number: int) -> str:
 
 
 def is_part(name: str) -> bool:
-    """Whether a file is that of a part."""
+    """Whether a file name is that of a part."""
     return name.startswith("part-") and name.endswith(".parquet")

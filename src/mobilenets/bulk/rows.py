@@ -1,4 +1,4 @@
-"""Results as Parquet: one row an image, with the fields of `mobilenets predict --json`."""
+"""Results as Parquet: one row per image, with the fields of `mobilenets predict --json`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNREADABLE = b"mobilenets.unreadable"
-"""The key of a file's metadata that counts its images without a prediction."""
+"""Metadata key for a file's number of images without a prediction."""
 
 
 def to_parquet(records: Sequence[Record], task: Task) -> bytes:
-    """A Parquet file with a row for each record; "error" is null where there is a prediction, and all else where there is none.
+    """A Parquet file with a row per record. "error" is null for a prediction; all other columns are null for an error.
 
     Args:
-        records: of `Result.record`.
-        task: of the model.
+        records: the records of `Result.record`.
+        task: the model's task.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -38,7 +38,7 @@ def to_parquet(records: Sequence[Record], task: Task) -> bytes:
 
 
 def counts(file: IO[bytes]) -> tuple[int, int]:
-    """How many rows a file has, and how many of them are without a prediction. Only its end is read."""
+    """A file's number of rows, and how many of them have no prediction. Only the end of the file is read."""
     _, parquet = _arrow()
     metadata = parquet.read_metadata(file)
     return metadata.num_rows, int((metadata.metadata or {}).get(UNREADABLE, b"0"))
@@ -54,7 +54,7 @@ def _arrow() -> tuple[Any, Any]:  # Any: pyarrow has no types
 
 
 def _clean(record: Record) -> Record:
-    """The record with a name that Parquet can hold; bytes that are no UTF-8 are escaped."""
+    """The record with a name that Parquet can store; bytes that are not UTF-8 are escaped."""
     return {**record, "file": str(record["file"]).encode("utf-8", "backslashreplace").decode()}
 
 

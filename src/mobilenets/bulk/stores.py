@@ -1,4 +1,4 @@
-"""Files in folders and object stores, by the addresses that fsspec knows: `s3://bucket/photos`, `gs://...`, or a path."""
+"""Files in folders and object stores, by their fsspec addresses: `s3://bucket/photos`, `gs://...`, or a path."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TAR = ".tar"
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A file that is in memory, or the reason why it is not.
+    """A file in memory, or the reason why it could not be read.
 
     Args:
-        name: its path or address; of a member of a tar file, both.
+        name: its path or address; for a member of a tar file, both.
         data: its bytes.
         error: why there are none; "" if there are.
     """
@@ -33,10 +33,10 @@ class Held:
     error: str = ""
 
     def read(self) -> bytes:
-        """Its bytes.
+        """The file's bytes.
 
         Raises:
-            OSError: there are none.
+            OSError: it could not be read.
         """
         if self.error:
             raise OSError(self.error)
@@ -44,7 +44,7 @@ class Held:
 
 
 def is_address(source: str) -> bool:
-    """Whether a source is an address of a store, and not a path.
+    """Whether a source is an address in a store instead of a path.
 
     >>> is_address("s3://bucket/photos"), is_address("photos")
     (True, False)
@@ -53,10 +53,10 @@ def is_address(source: str) -> bool:
 
 
 def system_of(address: str) -> tuple[Any, str]:  # Any: fsspec has no types
-    """The file system of an address, and the path in it.
+    """The file system for an address, and the path in it.
 
     Raises:
-        UsageError: no store has such addresses.
+        UsageError: no store has this kind of address.
         MobileNetsError: the library for the store is not installed.
     """
     try:
@@ -64,10 +64,10 @@ def system_of(address: str) -> tuple[Any, str]:  # Any: fsspec has no types
     except ImportError as error:
         raise MissingExtraError("fsspec", "ray") from error
     try:
-        # A listing that was kept would not know what workers have written since.
+        # A cached listing would miss what workers have written since.
         system, path = url_to_fs(address, use_listings_cache=False)
     except ImportError as error:
-        package = getattr(error.__cause__ or error, "name", None)  # of the module that fsspec looked for
+        package = getattr(error.__cause__ or error, "name", None)  # of the module that fsspec tried to import
         if not package:
             raise MobileNetsError(f"'{address}': {first_line(error)}") from error
         raise MobileNetsError(
@@ -80,7 +80,7 @@ def system_of(address: str) -> tuple[Any, str]:  # Any: fsspec has no types
 
 @contextmanager
 def opened(address: str) -> Iterator[IO[bytes]]:
-    """A file, opened for reading; the block may read any part of it.
+    """A file opened for reading at any position.
 
     Raises:
         OSError: it cannot be read.
@@ -91,7 +91,7 @@ def opened(address: str) -> Iterator[IO[bytes]]:
             yield file
     except (OSError, MobileNetsError):
         raise
-    except Exception as error:  # the libraries of object stores have no common class
+    except Exception as error:  # the libraries of object stores have no common base class for errors
         raise OSError(first_line(error)) from error
 
 
@@ -106,10 +106,10 @@ def read(address: str) -> bytes:
 
 
 def found(source: str) -> list[str]:
-    """The images and tar files that a source names, sorted: a file, everything below a folder, or what matches a pattern.
+    """The images and tar files at a source, sorted: a file, everything below a folder, or everything that matches a pattern.
 
     Raises:
-        DataError: there are none, or the store refuses.
+        DataError: there are none, or the store denies access.
     """
     try:
         names = sorted(_found(source))
@@ -123,9 +123,9 @@ def found(source: str) -> list[str]:
 
 
 def members(shard: str) -> Iterator[Held]:
-    """The images in a tar file, in its order; no masks of a dataset, which lie beside their images as `key.mask.png`.
+    """The images in a tar file, in its order, without masks of a dataset (`key.mask.png`).
 
-    If it breaks off, the last one says so under the name of the file.
+    If the tar file is truncated, the last item reports that, under the name of the file.
     """
     try:
         with opened(shard) as file, tarfile.open(fileobj=file, mode="r|") as tar:
@@ -133,17 +133,17 @@ def members(shard: str) -> Iterator[Held]:
                 if member.isfile() and suffix_of(member.name) in SUFFIXES and not is_mask(member.name):
                     content = tar.extractfile(member)
                     yield Held(f"{shard}/{member.name}", content.read() if content is not None else b"")
-    except (OSError, tarfile.TarError, EOFError, ValueError) as error:  # what was read before counts
+    except (OSError, tarfile.TarError, EOFError, ValueError) as error:  # images read before the error are kept
         yield Held(shard, error=f"it cannot be read to its end: {first_line(error)}")
 
 
 def join(folder: str, name: str) -> str:
-    """The address of a file in a folder."""
+    """The address of a file inside a folder."""
     return f"{folder.rstrip('/')}/{name}"
 
 
 def is_same(one: str, other: str) -> bool:
-    """Whether two paths or addresses name the same place.
+    """Whether two paths or addresses refer to the same place.
 
     >>> is_same("s3://bucket/photos/", "s3://bucket/photos"), is_same("photos", "./photos/"), is_same("photos", "answers")
     (True, True, False)
@@ -157,7 +157,7 @@ def names_in(folder: str) -> set[str]:
     """The names of the files in a folder; none if it does not exist.
 
     Raises:
-        DataError: the store refuses.
+        DataError: the store denies access.
     """
     system, path = system_of(folder)
     try:
@@ -170,7 +170,7 @@ def names_in(folder: str) -> set[str]:
 
 
 def write(address: str, data: bytes) -> None:
-    """Write a file as a whole: by renaming on a disk, and in one upload, which shows when it is complete, in a store.
+    """Write a whole file: on a disk by renaming a draft, in a store by one upload, which becomes visible once complete.
 
     Raises:
         DataError: it cannot be written.

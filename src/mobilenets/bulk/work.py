@@ -1,4 +1,4 @@
-"""`predict_part`: one part of a plan, predicted and written. It is what a worker does, on whatever machine."""
+"""`predict_part`: the work of a worker: predict one part of a plan and write its results."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.rows import Record
 
 FETCHERS = 8
-"""Files of a store that a worker fetches at the same time: it waits for the network longer than it computes."""
+"""Number of files that a worker fetches from a store at the same time, because it waits longer than it computes."""
 
 _AHEAD = 32
 
 
 def predict_part(predictor: Predictor, number: int, sources: Sequence[str], out: str, *, top: int) -> tuple[int, int]:
-    """Predict the images of a part and write its file. Doing it twice writes the same file again.
+    """Predict the images of a part and write its file. Repeating it writes the same file again.
 
     Args:
-        predictor: of the model.
-        number: of the part.
+        predictor: the model's predictor.
+        number: number of the part.
         sources: addresses of its images, or of its one tar file.
         out: folder of the results.
-        top: labels of an image, of a classifier.
+        top: number of labels per image, for a classifier.
 
     Returns:
-        How many images it has, and how many of them cannot be read.
+        Its number of images, and how many of them cannot be read.
 
     Raises:
         DataError: the file cannot be written.

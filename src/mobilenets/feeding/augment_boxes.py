@@ -27,8 +27,8 @@ _TRIES = 40
 class BoxAugmentation(BoxKeys):
     """The augmentation settings for detection: the recipe's keys, and what follows from the network's input.
 
-    One crop in seven leaves the image whole. The photometric changes are those of the SSD code, except that it also swaps the
-    red, green and blue channels; we do not, because colors tell objects apart.
+    One crop in seven leaves the image whole. The photometric changes are those of the SSD code, except that the color channels
+    are not swapped, because colors help to distinguish objects.
 
     Args:
         height, width: size of the result, px, to which the image is stretched.

@@ -1,7 +1,7 @@
-"""Training batches. The choice, order and augmentation of images depend only on the seed, the epoch and the position
-within the epoch.
+"""Training batches, whose images depend only on the seed, the epoch and the position within the epoch.
 
-A resumed run therefore sees exactly the batches it would have seen, however many workers read them.
+This covers the choice, order and augmentation of the images. A resumed run therefore sees exactly the batches it would have
+seen, however many workers read them.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class TrainingImages(TorchDataset[Item]):
             try:
                 loaded = self._kept.get(standing_in) or self.teacher.load(sample)
             except ConnectionError:
-                raise  # not this image's fault: other images would be unreachable too
+                raise  # not the fault of this image: other images would be unreachable too
             except (ImageError, OSError) as error:
                 broken.append((sample.name or str(sample.path), str(error)))
                 continue
@@ -168,7 +168,7 @@ class TrainingImages(TorchDataset[Item]):
         try:
             return self.teacher.load(self.samples[index])
         except (ImageError, OSError):
-            return None  # it is counted and reported when it is drawn
+            return None  # reported when it is drawn
 
 
 def decoded(data: bytes, channels: int, shorter_side: int) -> NDArray[np.uint8]:
@@ -279,9 +279,9 @@ _WORKERS: WeakSet[multiprocessing.process.BaseProcess] = WeakSet()
 
 @atexit.register  # runs before multiprocessing's own, which was registered when it was imported
 def _end_workers() -> None:
-    """When Python ends, multiprocessing would ask workers to end by SIGTERM, which they ignore, and wait for them forever."""
+    """End the workers before multiprocessing does: it would send SIGTERM, which they ignore, and wait for them forever."""
     if _WORKERS and hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises for each, in whatever runs at that moment
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises for each worker
     for worker in list(_WORKERS):
         if worker.is_alive():
             worker.kill()

@@ -1,4 +1,4 @@
-"""Which images a run has learned from: those of its own train split, and those that its first weights had learned from."""
+"""Which images a run was trained on: those of its own train split, and those that its initial weights were trained on."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ SPLITS = "splits.csv"
 
 
 def home_of(run: Path) -> Path:
-    """The run folder that a run, a folder inside it or a file in one of those belongs to; else the folder itself."""
+    """The run folder that contains a path, which may be the run, a folder in it, or a file in one; else the path itself."""
     folder = run if run.is_dir() else run.parent
     return next((place for place in (folder, folder.resolve().parent) if (place / "run.json").is_file()), folder)
 
 
 def learned_from(run: Path) -> frozenset[str]:
-    """Names of the images of a run's dataset that the run was trained on, or that its first weights were.
+    """Names of the images of a run's dataset that the run or its initial weights were trained on.
 
     Raises:
         CheckpointError, DataError: a file of the run is damaged.
@@ -26,7 +26,7 @@ def learned_from(run: Path) -> frozenset[str]:
 
 
 def inherited(run: Path) -> frozenset[str]:
-    """Names of the images of a run's dataset that its first weights were trained on.
+    """Names of the images of a run's dataset that its initial weights were trained on.
 
     Raises:
         CheckpointError, DataError: a file of the runs that they came from is damaged.
@@ -36,11 +36,11 @@ def inherited(run: Path) -> frozenset[str]:
 
 
 def behind(weights: str, source: str) -> frozenset[str]:
-    """Names of the images of a dataset that weights were trained on, as far as the runs that they came from are still there.
+    """Names of the images of a dataset that weights were trained on, as far as the runs that they came from still exist.
 
     Args:
-        weights: a run, or something else, which has learned from no image as far as is known.
-        source: where the dataset is, as runs remember it.
+        weights: a run; for anything else, no training images are known.
+        source: where the dataset is, as stored by runs.
 
     Raises:
         CheckpointError, DataError: a file of one of the runs is damaged.

@@ -1,4 +1,4 @@
-"""The cells of a confusion matrix that open the images behind them: which ones do, and how many images each shows."""
+"""The clickable cells of a confusion matrix: which ones show the images behind them, and how many images each."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_OF_CELL, MOST_OF_CELLS = 6, 200
-"""Images shown behind one cell of the confusion matrix, and behind all of them; so the page stays small."""
+"""Maximum number of images shown for one cell of the confusion matrix, and for all of them, to keep the page small."""
 
 Behind = Callable[[int, int, int], tuple[str, Sequence[Shown]]]
-"""Takes row, column and how many images to show at most; returns what there is, in words, and the images."""
+"""Takes a row, a column and a maximum number of images; returns what there is, in words, and the images."""
 
 
 def cells(counts: NDArray[np.int64], title: Callable[[int, int], str], behind: Behind) -> Iterator[Cell]:
-    """The cells that open, row by row.
+    """The clickable cells, row by row.
 
     Args:
-        counts: the numbers in the matrix; those that are not 0 may open.
-        title: says what the images of a row and a column have in common.
-        behind: the images of a cell.
+        counts: the numbers in the matrix; only cells above 0 can be clickable.
+        title: describes what the images of a row and a column have in common.
+        behind: returns the images of a cell.
     """
     places = opened(counts)
     most = min(MOST_OF_CELL, max(1, MOST_OF_CELLS // max(1, len(places))))
@@ -38,7 +38,7 @@ def cells(counts: NDArray[np.int64], title: Callable[[int, int], str], behind: B
 
 
 def opened(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """The cells with the highest numbers, row by row; none if there are too many classes for numbers in the cells."""
+    """The cells with the highest numbers, row by row; none if the matrix has too many classes to print numbers in its cells."""
     if len(counts) > CELLS_WITH_NUMBERS:
         return []
     fullest = np.sort(np.argsort(-counts, axis=None, kind="stable")[:MOST_OF_CELLS])
@@ -46,7 +46,7 @@ def opened(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def how_to_open(counts: NDArray[np.int64], behind: Sequence[Cell]) -> str:
-    """A sentence for the caption of the matrix; empty if no cell opens."""
+    """A sentence for the caption of the matrix; empty if no cell is clickable."""
     if not behind:
         return ""
     which = "a cell" if len(behind) == np.count_nonzero(counts) else f"one of the {len(behind)} fullest cells"
@@ -54,13 +54,13 @@ def how_to_open(counts: NDArray[np.int64], behind: Sequence[Cell]) -> str:
 
 
 def how_many(total: int, noun: str, images: Sequence[Shown], which: str) -> str:
-    """How many there are of what is counted and, if not all are shown, which of them are.
+    """How many items there are and, if not all are shown, which ones are.
 
     Args:
-        total: how many there are.
-        noun: what is counted.
-        images: those that are shown.
-        which: what distinguishes these, such as "most confident".
+        total: number of items.
+        noun: name of the items.
+        images: the shown images.
+        which: what distinguishes the shown ones, such as "most confident".
     """
     some = "" if total <= len(images) else f", the {which}" if len(images) == 1 else f", the {len(images)} {which}"
     return counted(total, noun) + some

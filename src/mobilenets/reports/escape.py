@@ -46,7 +46,7 @@ def code(text: str) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """The text as a cell of CSV that no spreadsheet takes for a formula: `'` goes before what would begin one.
+    """The text as a CSV cell that no spreadsheet treats as a formula: a leading `'` is added where necessary.
 
     >>> csv_cell("=1+1"), csv_cell("cat")
     ("'=1+1", 'cat')

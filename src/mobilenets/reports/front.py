@@ -1,4 +1,4 @@
-"""The plot of a benchmark: what a network gives against what it costs, with the Pareto front."""
+"""The plot of a benchmark: a quality figure against a cost, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-CLOSE = (0.2, 0.05)  # of the plot's width and height: names nearer than this would cover each other
+CLOSE = (0.2, 0.05)  # of the plot's width and height: names closer than this would overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,10 @@ class Point:
     """One row.
 
     Args:
-        name: beside the point.
+        name: the name beside the point.
         series: points of one series have one color.
-        x, y: where it lies.
-        x_range, y_range: what the figures may be as well; None if unknown.
+        x, y: its coordinates.
+        x_range, y_range: uncertainty of the coordinates, as an interval; None if unknown.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Point:
 
 
 def pareto(points: Sequence[Point], *, higher_is_better: bool) -> list[Point]:
-    """The points that no other beats in both figures, from the smallest x on. Less x is better.
+    """The points that no other point beats in both coordinates, by ascending x. Lower x is better.
 
     >>> points = [Point("a", "", 1, 0.5), Point("b", "", 2, 0.4), Point("c", "", 3, 0.9)]
     >>> [point.name for point in pareto(points, higher_is_better=True)]
@@ -54,14 +54,14 @@ def front(points: Sequence[Point], *, x: str, y: str, higher_is_better: bool, sh
 
     Args:
         points: at least one.
-        x, y: what the axes show.
-        higher_is_better: whether more of y is better; less of x always is.
+        x, y: titles of the axes.
+        higher_is_better: whether higher y is better; lower x always is.
         shares: whether y is a share, 0 to 1.
     """
     figure, axes = figure_of(7.2, 4.6)
     series = list(dict.fromkeys(point.series for point in points))
     best = pareto(points, higher_is_better=higher_is_better)
-    if len(best) > 1:  # of one point there is no line
+    if len(best) > 1:  # a single point has no line
         across, up = [point.x for point in best], [point.y for point in best]
         axes.plot(across, up, "-", color=MUTED, linewidth=1.2, label="Pareto front")
     for i, (name, color) in enumerate(zip(series, color_cycle(len(series)), strict=True)):
@@ -91,7 +91,7 @@ def front(points: Sequence[Point], *, x: str, y: str, higher_is_better: bool, sh
 
 
 def _apart(best: Sequence[Point], points: Sequence[Point]) -> list[Point]:
-    """The points whose names have room, those on the front first."""
+    """The points whose names have enough room, those on the front first."""
     width = max(point.x for point in points) or 1.0  # the axis begins at 0
     height = (max(point.y for point in points) - min(point.y for point in points)) or 1.0
     named: list[Point] = []

@@ -22,7 +22,7 @@ SIDE = 480
 """Longer side of an image on the page, px."""
 
 MASKS_READ = 300
-"""Most masks that are decoded to find out which classes they show."""
+"""Maximum number of masks that are decoded to find out which classes they show."""
 
 Corners = tuple[float, float, float, float]
 

@@ -21,7 +21,7 @@ from mobilenets.runtime.segment.palette import BACKGROUND, Color, colors_for
 
 TASKS = {"classify": "Classification", "detect": "Detection", "segment": "Segmentation"}
 _IGNORED: Color = (255, 255, 255)
-_PILLS = 6  # most classes that are named below an image
+_PILLS = 6  # maximum number of classes named below an image
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from mobilenets.errors import CheckpointError, DocumentError
 from mobilenets.reports import words
 
 PICKS = ("val_map", "val_miou", "val_accuracy")
-"""The metrics that pick the best checkpoint, one per task; a run's own is the first one that its table has."""
+"""The metrics that select the best checkpoint, one per task; a run uses the first one in its table."""
 
 # fmt: off
 _TITLES = {  # column of metrics.csv: what people call it
@@ -31,7 +31,7 @@ _TITLES = {  # column of metrics.csv: what people call it
     "val_mean_accuracy":     "mean accuracy",
     "learning_rate":         "learning rate",
 }
-_OTHER = frozenset(("epoch", "step", "images_per_second", "seconds"))  # columns that are no curve
+_OTHER = frozenset(("epoch", "step", "images_per_second", "seconds"))  # columns that are not drawn as curves
 # fmt: on
 
 FALLING = 0.02
@@ -45,7 +45,7 @@ class Line:
     Args:
         name: in the legend.
         x, y: epochs and values.
-        picks: whether this metric picks the best checkpoint.
+        picks: whether this metric selects the best checkpoint.
     """
 
     name: str
@@ -87,9 +87,9 @@ def read_history(history: Path) -> list[dict[str, float]]:
 
 
 def panels(history: Path) -> list[Panel]:
-    """The learning curves: losses, the validation metrics with the one that picks the checkpoint first, the learning rate.
+    """The learning curves: losses, validation metrics with the one that selects the checkpoint first, and the learning rate.
 
-    Of curves that are equal throughout, such as accuracy and balanced accuracy of even classes, only the first is drawn.
+    If several curves are equal, such as accuracy and balanced accuracy for classes of equal size, only the first is drawn.
 
     Args:
         history: a CSV with a column `epoch` (or `step`) and numbers; empty cells are left out.
@@ -112,7 +112,7 @@ def panels(history: Path) -> list[Panel]:
 
 
 def picking(rows: Sequence[Mapping[str, float]]) -> str:
-    """The column that picks the best checkpoint of a run; "" if it has none."""
+    """The column of the metric that selects a run's best checkpoint; "" if there is none."""
     return next((pick for pick in PICKS if any(pick in row for row in rows)), "")
 
 

@@ -13,7 +13,7 @@ from mobilenets.reports import plots, words
 from mobilenets.reports.escape import printable
 from mobilenets.reports.page import Page
 
-FILES = 50  # that could not be read and are named
+FILES = 50  # maximum number of unreadable files that are named
 
 
 def to_html(page: Page) -> str:

@@ -61,7 +61,7 @@ class Describe(Protocol):
     """Puts a report into words, plots and images."""
 
     def __call__(self, report: Any, *, read_image: Callable[[str], bytes], worst: int) -> Content:  # Any: the kind's report
-        """Plots, tables, and the `worst` images to look at."""
+        """The plots, the tables, and the `worst` images."""
         ...
 
 
@@ -72,13 +72,13 @@ class Kind:
     Args:
         task: the network's task.
         content: the task's part of the page.
-        data: the task's entries in `report.json`; takes the report and how many of the worst mistakes to list.
+        data: the task's entries in `report.json`, from the report and the number of worst mistakes to list.
         csv: the text of `predictions.csv`.
-        brief: what the command line prints; takes the report and how many of the worst mistakes to list.
+        brief: what the command line prints, from the report and the number of worst mistakes to list.
         remarks: sentences about what the metrics mean.
         support: the number of images or objects of each class.
-        noun: "image" or "object": what `support` counts.
-        per_image: what `compare` needs to know about each image.
+        noun: what `support` counts: "image" or "object".
+        per_image: the results for each image that `compare` needs.
     """
 
     task: Task

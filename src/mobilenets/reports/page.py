@@ -19,7 +19,7 @@ Context = Mapping[str, Mapping[str, object]]
 """Titled tables of facts about the run: {"Recipe": {"epochs": 30, ...}, "Data": {...}}."""
 
 SHOWN, DRAWN, SMALL = 480, 960, 160
-"""The longer side in px of an image that is shown, of one with drawings on it, and of one among many in a cell."""
+"""Longer side, px, of an ordinary image, of one with drawings on it, and of one among many in a cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Fact:
     Args:
         word: its subject, such as "predicted" or "truth".
         text: its text.
-        tone: whether it is good or bad news.
+        tone: whether it is good or bad.
     """
 
     word: str
@@ -52,13 +52,13 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An image that is worth looking at.
+    """An image shown on the page.
 
     Args:
         name: its name.
         facts: the lines below it.
-        jpeg: the image, reduced, as JPEG; empty if it cannot be read any more.
-        looked: the same with where the network looked; empty if that is not known.
+        jpeg: the image, downsized, as JPEG; empty if it cannot be read any more.
+        looked: the same with its occlusion map; empty if there is none.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Shown:
 
     @property
     def looked_uri(self) -> str:
-        """Where the network looked as a data URI; "" if that is not known."""
+        """The image with its occlusion map as a data URI; "" if there is none."""
         return _uri(self.looked)
 
 
@@ -84,7 +84,7 @@ class Cell:
     Args:
         place: row and column.
         title: what the images have in common.
-        note: how many there are, and which of them are shown.
+        note: how many images there are, and which of them are shown.
         shown: some of the images.
     """
 
@@ -107,9 +107,9 @@ class Table:
         title: its heading.
         columns: the heads of the columns.
         rows: the cells of each row, as many as there are columns.
-        words: how many of the first columns are text; the others are numbers and are aligned right.
+        words: how many of the first columns contain text; the others contain numbers and are right-aligned.
         note: a line below the heading.
-        most: most rows that the page shows; all rows are in report.json and report.md.
+        most: maximum number of rows on the page; report.json and report.md have all rows.
     """
 
     title: str
@@ -127,14 +127,14 @@ class Content:
     Args:
         subtitle: what was evaluated, in one line.
         headline: the heading above the images with mistakes.
-        introduction: the text above these images, or in their place if there are none.
+        introduction: the text above these images, or instead of them if there are none.
         shown: the images with mistakes.
         plots: the plots, in order.
         tables: the tables below the plots.
         wide: whether the images are shown large.
         right: images without mistakes, for comparison.
-        cells: the images behind the cells of the confusion matrix that open.
-        legend: what is drawn on the images of the cells, in a sentence.
+        cells: the images behind the clickable cells of the confusion matrix.
+        legend: a sentence that explains what is drawn on the images of the cells.
     """
 
     subtitle: str
@@ -151,7 +151,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What the command line prints of a report besides its metrics.
+    """The part of a report, besides its metrics, that the command line prints.
 
     Args:
         worst: the images with the worst mistakes, the worst first.
@@ -195,7 +195,7 @@ def shown(
     *,
     side: int = 0,
 ) -> Shown:
-    """The image of this name, reduced, for the page.
+    """The image with this name, downsized for the page.
 
     Args:
         name: the image's name.

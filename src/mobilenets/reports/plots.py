@@ -1,4 +1,4 @@
-"""The plots of a report, as matplotlib figures that become PNG files or SVG that follows the page's colors."""
+"""The plots of a report, as matplotlib figures that become PNG files, or SVG with the page's colors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Bars(Protocol):
-    """How well one class is predicted."""
+    """Precision, recall and F1 of one class."""
 
     @property
     def label(self) -> str:
@@ -30,22 +30,22 @@ class Bars(Protocol):
 
     @property
     def precision(self) -> float:
-        """Share of what was predicted as the class that truly belongs to it."""
+        """Share of the predictions of this class that are right."""
         ...
 
     @property
     def recall(self) -> float:
-        """Share of what truly belongs to the class that was found."""
+        """Share of this class that was found."""
         ...
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of the two."""
+        """Harmonic mean of precision and recall."""
         ...
 
     @property
     def support(self) -> int:
-        """How many truly belong to it."""
+        """Number of items that truly belong to this class."""
         ...
 
 
@@ -60,14 +60,14 @@ VARIABLES = {
 # fmt: on
 
 SERIES = (ACCENT, TEAL, PURPLE, AMBER, ROSE)
-"""Colors of classes and curves. `WRONG` is none of them: that color always means a mistake."""
+"""Colors of classes and curves. `WRONG` is not among them, because it always means a mistake."""
 CELLS_WITH_NUMBERS, CELLS_WITH_LABELS, BARS = 20, 60, 24
 
 MATRIX = "confusion"
-"""The name of the plot whose cells open the images behind them."""
+"""The name of the plot with clickable cells."""
 
 DEPTH = 0.55
-"""Opacity of a full cell with a number: by day and by night, the number has a contrast of 4.5 to its cell (WCAG 1.4.3)."""
+"""Opacity of a full cell with a number: in light and dark mode, the number has a contrast of 4.5 to its cell (WCAG 1.4.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,9 @@ class Plot:
     """A figure and what it shows.
 
     Args:
-        name: of its file.
-        title, caption: for the page.
-        figure: drawn with the colors of `VARIABLES`.
+        name: name of its file.
+        title, caption: texts for the page.
+        figure: the figure, drawn with the colors of `VARIABLES`.
         wide: whether it needs the whole width of the page.
     """
 
@@ -96,13 +96,13 @@ def confusion(
     *,
     opened: Collection[tuple[int, int]] = (),
 ) -> Figure:
-    """True labels down, predicted labels across. What is right is blue, what is wrong is red.
+    """The confusion matrix, with true labels down and predicted labels across. Right cells are blue, wrong cells red.
 
     Args:
         counts: `[true label, predicted label]`, square.
-        shares: how strongly each cell is colored, 0 to 1.
-        rows, columns: names; a cell is right if its row and its column have the same name.
-        opened: row and column of the cells that link to the images behind them.
+        shares: color intensity of each cell, 0 to 1.
+        rows, columns: labels; a cell is right if its row and column have the same label.
+        opened: row and column of the cells that link to images.
     """
     classes = len(rows)
     side = min(9.0, max(3.6, 2.2 + 0.42 * classes))
@@ -136,7 +136,7 @@ def confusion(
 
 
 def cell_id(i: int, j: int) -> str:
-    """The id of the images behind a cell; on the page, the name of the plot stands before it."""
+    """The id of the images behind a cell; on the page, it is prefixed with the plot's name."""
     return f"cell-{i}-{j}"
 
 
@@ -168,7 +168,7 @@ def _number_cells(
 
 
 def class_bars(classes: Sequence[Bars]) -> Figure:
-    """F1 of each class that occurs, with precision and recall marked; the lowest ones if there are many."""
+    """F1 of each class that occurs, with precision and recall marked; if there are many classes, only the lowest ones."""
     rows = [row for row in classes if row.support]
     if len(rows) > BARS:
         rows = sorted(rows, key=lambda row: row.f1)[:BARS]
@@ -180,12 +180,12 @@ def class_bars(classes: Sequence[Bars]) -> Figure:
 def bars_with_marks(
     names: Sequence[str], bars: tuple[str, Sequence[float]], *, precision: Sequence[float], recall: Sequence[float]
 ) -> Figure:
-    """A bar for each name, from above, with its precision and recall marked.
+    """One bar per name, from top to bottom, with precision and recall marked.
 
     Args:
-        names: at the bars.
-        bars: what they show, and how long they are, 0 to 1.
-        precision, recall: of each, 0 to 1.
+        names: names of the bars.
+        bars: lengths of the bars, 0 to 1, and what they show.
+        precision, recall: values of each bar, 0 to 1.
     """
     figure, axes = figure_of(5.6, 1.5 + 0.32 * len(names))
     positions = np.arange(len(names))[::-1]
@@ -203,7 +203,7 @@ def bars_with_marks(
 
 
 def curves(panels: Sequence[Panel]) -> Figure:
-    """Learning curves; the one that picks the best checkpoint is thick, with a mark at its best epoch."""
+    """Learning curves. The one that selects the best checkpoint is thick, with a mark at its best epoch."""
     figure, first = figure_of(4.3 * len(panels), 3.5, columns=len(panels))
     for axes, panel in zip(figure.axes or [first], panels, strict=True):
         count = len(panel.lines)
@@ -235,7 +235,7 @@ def curves(panels: Sequence[Panel]) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG on a light ground, 144 px per inch."""
+    """The figure as a PNG with a light background, at 144 px per inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=144, facecolor=SURFACE)
     return buffer.getvalue()
@@ -253,12 +253,12 @@ def svg(figure: Figure, name: str) -> str:
     for color, variable in VARIABLES.items():
         text = text.replace(color, f"var({variable})")
     text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r'<a xlink:href="(#[^"]*)" target="_blank">', r'<a href="\1">', text)  # to a place on the same page
+    text = re.sub(r'<a xlink:href="(#[^"]*)" target="_blank">', r'<a href="\1">', text)  # link to a place on the same page
     return re.sub(r'(url\(#|href="#)', rf"\1{name}-", text)
 
 
 def figure_of(width: float, height: float, *, columns: int = 1, rows: int = 1) -> tuple[Figure, Axes]:
-    """A figure of `width` by `height` inches with bare axes, row by row, and the first of them."""
+    """A figure of `width` by `height` inches with plain axes, row by row; returns it with the first axes."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -278,20 +278,20 @@ def figure_of(width: float, height: float, *, columns: int = 1, rows: int = 1) -
 
 
 def percent(axes: Axes, which: str) -> None:
-    """Ticks of an axis, "x" or "y", from 0% to 100%."""
+    """Show ticks of an axis, "x" or "y", from 0% to 100%."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_ticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
 
 
 def percent_scale(axes: Axes) -> None:
-    """Ticks of the y axis as percentages, whatever its range is."""
+    """Show ticks of the y axis as percentages, whatever its range."""
     from matplotlib.ticker import PercentFormatter
 
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
 
 
 def legend_above(axes: Axes, columns: int) -> None:
-    """The legend, above the plot; none where nothing is drawn."""
+    """Put the legend above the plot, if anything is drawn."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, labelcolor=INK, fontsize=9)
 
@@ -302,12 +302,12 @@ def color_cycle(count: int) -> list[str]:
 
 
 def line_styles(count: int) -> list[str]:
-    """Styles of lines: those whose color occurred before are dashed."""
+    """Styles of lines: a line whose color was already used is dashed."""
     return [("-", "--", ":")[i // len(SERIES) % 3] for i in range(count)]
 
 
 def short(label: str, most: int = 24) -> str:
-    """The label, cut after `most` characters, without control characters, and with no formula in it for matplotlib."""
+    """The label, cut after `most` characters, without control characters, and escaped so that matplotlib sees no formula."""
     text = printable(label).replace("$", r"\$")
     return text if len(text) <= most else text[: most - 1] + "…"
 

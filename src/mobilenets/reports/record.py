@@ -11,7 +11,7 @@ from mobilenets.reports.kinds import KINDS, Evaluated
 from mobilenets.reports.page import Context, Remark
 
 PER_IMAGE = "per_image.npz"
-"""File of a report that `compare` reads."""
+"""The file in a report's folder that `compare` reads."""
 
 
 def to_json(

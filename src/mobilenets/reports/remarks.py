@@ -1,4 +1,4 @@
-"""Remarks on a report's metrics, in sentences: too few images, training that ended early, a baseline that is as good."""
+"""Remarks on a report's metrics, in sentences: too few images, training that ended early, an equally good baseline."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mobilenets.reports.kinds import KINDS, Evaluated
 from mobilenets.reports.page import Remark
 
 TOO_FEW, FEW = 30, 100
-"""Images in a split: below the first, no conclusions are possible; below the second, only large differences can be seen."""
+"""Images in a split: below the first number, no conclusions are possible; below the second, only about large differences."""
 
 FEW_OF_CLASS = 10
-"""With fewer images or objects of a class than this, its own metrics say little."""
+"""With fewer images or objects of a class than this, its own metrics are unreliable."""
 
-NAMED = 5  # classes in a sentence
+NAMED = 5  # maximum number of classes in a sentence
 
 
 def remarks_of(report: Evaluated, *, split: str, run: Path, dataset: Dataset | None = None) -> tuple[Remark, ...]:
@@ -28,7 +28,7 @@ def remarks_of(report: Evaluated, *, split: str, run: Path, dataset: Dataset | N
 
     Args:
         report: the result of an evaluation.
-        split: the split that was evaluated; "all" for a whole dataset, "cross-validation" if no model had seen its images.
+        split: the evaluated split; "all" for a whole dataset, "cross-validation" if no model was trained on its images.
         run: the run folder. A folder that is not a run gets no remarks on training.
         dataset: the run's own dataset, to look for images that are in two splits or were trained on.
 
@@ -45,7 +45,7 @@ def remarks_of(report: Evaluated, *, split: str, run: Path, dataset: Dataset | N
 
 
 def seen_remarks(dataset: Dataset, split: str) -> list[Remark]:
-    """The remark that the images were trained on, or some of them."""
+    """The remark that the model was trained on the evaluated images, or on some of them."""
     if split not in ("train", "all"):
         return []
     seen = len(dataset.split("train"))
@@ -56,19 +56,19 @@ def copied_remarks(copied: int, images: int) -> list[Remark]:
     """The remark that images of another dataset are copies of images that the model was trained on.
 
     Args:
-        copied: how many are.
-        images: how many there are.
+        copied: number of copied images.
+        images: number of images.
     """
     return _learned("The model was", copied, images)
 
 
 def inherited_remarks(dataset: Dataset, split: str, learned: Set[str]) -> list[Remark]:
-    """The remark that the weights which training began with had learned from images of this split.
+    """The remark that the initial weights of the training were themselves trained on images of this split.
 
     Args:
-        dataset: of the run.
+        dataset: the run's dataset.
         split: as for `remarks_of`.
-        learned: names of the images that the weights had learned from.
+        learned: names of the images that the initial weights were trained on.
     """
     names = [sample.name for sample in dataset.samples if split in (sample.split, "all", "cross-validation")]
     return _learned("The first weights were", sum(name in learned for name in names), len(names))
@@ -82,7 +82,7 @@ def _learned(who: str, known: int, images: int) -> list[Remark]:
 
 
 def leak_remarks(leaks: Sequence[Leak], split: str) -> list[Remark]:
-    """Remarks on images of the split that the model was trained on, or that it was selected by."""
+    """Remarks on images of the split that the model was trained on or selected with."""
     return [
         Remark(f"{leak}: the metrics are better than they would be on new images.") for leak in leaks if leak.split == split
     ]
@@ -107,7 +107,7 @@ def training_remarks(rows: Sequence[Mapping[str, float]], tables: Mapping[str, M
 
 
 def size_remarks(report: Evaluated, split: str) -> list[Remark]:
-    """Remarks on splits and classes with too few images for conclusions."""
+    """Remarks on splits and classes with too few images."""
     remarks = []
     images, best = len(report), report.metrics[0]
     whose = "The dataset" if split in ("all", "cross-validation") else f"The {split} split"

@@ -1,4 +1,4 @@
-"""`read_measured` reads what a report's `per_image.npz` says about each image, and checks it before it is used."""
+"""`read_measured` reads the results for each image from a report's `per_image.npz`, and validates them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mobilenets.reports.record import PER_IMAGE
 from mobilenets.specs.model import Task
 
 LARGEST = 1 << 30
-"""Most bytes that the arrays in a file may take: 20 times what COCO's 5,000 validation images need."""
+"""Maximum size of the arrays in a file, in bytes: 20 times what COCO's 5,000 validation images need."""
 
 # fmt: off
 _SHAPES: dict[Task, dict[str, tuple[str, tuple[str, ...]]]] = {  # array: its kind of numbers, and its axes
@@ -33,7 +33,7 @@ _KINDS = {"index": "iu", "count": "iu", "image": "iu", "float": "f", "bool": "b"
 
 
 def measured_of(report: Evaluated, name: str, trained_on: frozenset[str] = frozenset()) -> Measured:
-    """What a report says about each image.
+    """A report's results for each image.
 
     Args:
         name: the name of the model, for display.
@@ -44,7 +44,7 @@ def measured_of(report: Evaluated, name: str, trained_on: frozenset[str] = froze
 
 
 def read_measured(folder: Path, name: str) -> Measured | None:
-    """What the report in a folder says about each image; None if there is none, or one of an older version.
+    """The results for each image in a report's folder; None if there are none, or they are of an older version.
 
     Args:
         name: the name of the model, for display.
@@ -68,7 +68,7 @@ def read_measured(folder: Path, name: str) -> Measured | None:
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays in a file, which may have no Python objects and at most `LARGEST` bytes."""
+    """The arrays in a file; Python objects and more than `LARGEST` bytes are rejected."""
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
         if size > LARGEST:

@@ -1,4 +1,4 @@
-"""How reports write figures, durations and facts."""
+"""How reports format figures, durations and facts."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Mapping, Sequence
 from mobilenets.evaluation.metric import Metric
 
 PLAIN = frozenset(("nll", "roc_auc"))
-"""Metrics that are not a share; all others are written as percentages."""
+"""Metrics that are not shares; all others are written as percentages."""
 
 UNITS: Mapping[str, str] = {"signal_to_noise": "dB", "latency": "ms", "size": "MB"}
 """Metrics that have a unit."""
 
 
 def value(metric: Metric) -> str:
-    """The value of a metric, or a dash where there is none."""
+    """The value of a metric, or a dash if there is none."""
     if metric.name in UNITS:
         return "-" if math.isnan(metric.value) else quantity(metric.value, UNITS[metric.name])
     return share(metric.value) if metric.name not in PLAIN else "-" if math.isnan(metric.value) else f"{metric.value:.3f}"
 
 
 def quantity(amount: float, unit: str) -> str:
-    """An amount with its unit, and enough digits that two small ones do not look alike.
+    """An amount with its unit, with enough digits to tell small amounts apart.
 
     >>> quantity(0.1234, "ms"), quantity(12.34, "ms")
     ('0.12 ms', '12.3 ms')
@@ -31,7 +31,7 @@ def quantity(amount: float, unit: str) -> str:
 
 
 def share(part: float) -> str:
-    """A share as a percentage, or a dash where there is none.
+    """A share as a percentage, or a dash if it is NaN.
 
     >>> share(0.8912), share(float("nan"))
     ('89.1%', '-')
@@ -40,7 +40,7 @@ def share(part: float) -> str:
 
 
 def difference(amount: float, decimals: int = 1) -> str:
-    """A difference with its sign, without one where it rounds to nothing, or a dash where there is none.
+    """A difference with its sign, without sign if it rounds to zero, or a dash if it is NaN.
 
     >>> difference(2.24), difference(-0.5), difference(-0.04), difference(0.004, 2), difference(float("nan"))
     ('+2.2', '-0.5', '0.0', '0.00', '-')
@@ -50,7 +50,7 @@ def difference(amount: float, decimals: int = 1) -> str:
 
 
 def interval(metric: Metric) -> str:
-    """The interval in the unit of its value, or nothing."""
+    """The interval in the unit of its value; "" if there is none."""
     if metric.interval is None or not metric.interval.known:
         return ""
     low, high = metric.interval.low, metric.interval.high
@@ -58,12 +58,12 @@ def interval(metric: Metric) -> str:
 
 
 def metric_lines(metrics: Sequence[Metric]) -> list[tuple[str, str, str, str]]:
-    """Title, value, interval and note of each metric, as people read them."""
+    """Title, value, interval and note of each metric, as text."""
     return [(metric.title, value(metric), interval(metric), metric.note) for metric in metrics]
 
 
 def plain(fact: object) -> str:
-    """A value of a context as one line of text, without what is empty.
+    """A fact from a context as one line of text, without empty values.
 
     >>> plain({"train": 190, "test": [13, 14], "ignore": []})
     'train 190, test 13, 14'

@@ -41,7 +41,7 @@ def write_report(
 ) -> Path:
     """Write `report.html`, which is self-contained, and `report.md`, `report.json`, `predictions.csv`, plots and images.
 
-    The folder replaces an older report as a whole, so a reader finds the old report or the new one, and never parts of both.
+    The folder replaces an older report as a whole, so a reader finds either the old or the new report, never parts of both.
 
     Args:
         report: the result of an evaluation.
@@ -54,7 +54,7 @@ def write_report(
         next_command: the command to type next, shown at the end.
         worst: how many of the worst mistakes to show.
         remarks: sentences about what the metrics mean.
-        look: draws where the network looked on the image of a name, as JPEG; None where that is not shown.
+        look: draws the occlusion map on the image of a name, as JPEG; None to show no such maps.
 
     Returns:
         The path of `report.html`.
@@ -105,7 +105,7 @@ def _place(folder: Path) -> Iterator[Path]:
         with replaced_folder(folder) as draft:
             yield draft
         return
-    draft = folder / ".report.new"  # in the folder, which holds things that are not ours and cannot be replaced as a whole
+    draft = folder / ".report.new"  # inside the folder, because that contains other files and cannot be replaced as a whole
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     try:

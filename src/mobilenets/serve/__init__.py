@@ -1,1 +1,1 @@
-"""A server of predictions: the Open Inference Protocol, plain images, metrics, reload."""
+"""The prediction server: the Open Inference Protocol, plain images, metrics, reloading."""

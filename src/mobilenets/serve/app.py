@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may ask, and for what.
+    """Who may send requests, and for what.
 
     Args:
-        key: that requests must carry; "" for none.
-        origins: web pages from elsewhere that browsers let ask.
-        places: where images are fetched from that are given by their addresses.
+        key: the API key that requests must carry; "" for none.
+        origins: origins of web pages whose requests browsers may send (CORS).
+        places: addresses from which images may be fetched.
     """
 
     key: str = field(default="", repr=False)
@@ -51,13 +51,13 @@ class Access:
 
 
 def service_of(models: Models, limits: Limits, metrics: Metrics, access: Access) -> Service:
-    """What answers, over HTTP and gRPC.
+    """The service behind HTTP and gRPC.
 
     Args:
-        models: that are served.
-        limits: of requests.
-        metrics: what is counted and timed.
-        access: who may ask.
+        models: the served models.
+        limits: limits of requests.
+        metrics: the server's metrics.
+        access: who may send requests.
     """
     held = Held(limits.held_bytes)
     metrics.watch_held(lambda: held.size_bytes)
@@ -65,12 +65,12 @@ def service_of(models: Models, limits: Limits, metrics: Metrics, access: Access)
 
 
 def application(service: Service, access: Access, *, watch_s: float | None = None) -> ASGIApp:
-    """The server. When it ends it answers what was accepted, and closes the models.
+    """The server. When it stops, it answers all accepted requests, then closes the models.
 
     Args:
-        service: what answers.
-        access: who may ask.
-        watch_s: after how many seconds the files of the models are looked at again, to reload them; None for never.
+        service: answers the requests.
+        access: who may send requests.
+        watch_s: interval in seconds for checking the models' files, to reload changed ones; None to never check.
     """
     models, metrics = service.models, service.metrics
     site = None if access.key else Site()
@@ -97,7 +97,7 @@ def application(service: Service, access: Access, *, watch_s: float | None = Non
         redirect_slashes=False,
     )
     handlers = {**predict_routes.handlers(service), **protocol_routes.handlers(service)}
-    for path, handler in handlers.items():  # for the description, and for what is no POST
+    for path, handler in handlers.items():  # for the API description, and for methods other than POST
         app.add_api_route(path, handler, methods=["POST"], response_model=None, **DESCRIBED[path])
     app.include_router(protocol_routes.routes(service))
 

@@ -1,11 +1,12 @@
-"""`Batcher`: the threads of one model. They take what waits, as many at once as pays, and run it.
+"""`Batcher`: the threads of one model. Each takes the waiting requests, as many at once as is efficient, and runs them.
 
-A thread never waits for a batch to fill: it takes what is there when it is free. So a lone request is answered at once, and
-batches form when requests come faster than they are answered. Each thread decodes its images, runs the network on one
-thread and encodes the answers, as in `Predictor.stream`, so that all cores work without handing images to each other.
+A thread never waits for a batch to fill: when it is free, it takes what is there. So a single request is answered at once, and
+batches form when requests arrive faster than they are answered. Each thread decodes its own images, runs the network on one
+thread and encodes the answers, as in `Predictor.stream`, so all cores work without passing images to each other.
 
-A thread that has more to do hands over several answers at once, for a tenth of the time that they took: who sends them has to
-be woken, and finds that the network has taken its place in the caches. Where nothing waits, an answer is handed over at once.
+A busy thread collects several answers and hands them over together, holding them for at most a tenth of the time that they
+took. The thread that sends them has to be woken, and finds the CPU caches filled by the network. If nothing waits, an answer
+is handed over at once.
 """
 
 from __future__ import annotations
@@ -31,21 +32,21 @@ if TYPE_CHECKING:
     from mobilenets.serve.curve import Curve
 
 Stage = Literal["receive", "queue", "prepare", "network", "answer"]
-"""What a request goes through, in this order."""
+"""The stages of a request, in order."""
 
 HELD, HELD_S = 0.1, 0.1
-"""How long an answer may wait for others: a share of the time that its request took, and at most so many seconds."""
+"""How long an answer may be held back: a share of its request's time, and a maximum in seconds."""
 
 
 class Watch(Protocol):
-    """Is told what becomes of requests; several threads call it."""
+    """Receives times and sizes of requests; several threads call it."""
 
     def stage(self, stage: Stage, seconds: float) -> None:
-        """A request went through a stage in this time."""
+        """A request spent this time in a stage."""
         ...
 
     def batch(self, images: int) -> None:
-        """So many images went through the network at once."""
+        """A batch of this many images went through the network."""
         ...
 
 
@@ -54,7 +55,7 @@ class _Ticket:
     """A request that was accepted."""
 
     work: Work
-    deadline: float  # of `time.monotonic`
+    deadline: float  # in the time of `time.monotonic`
     arrived: float
     future: Future[Answer] = field(default_factory=Future)
 
@@ -70,32 +71,32 @@ class _Ready:
         return bool(self._answers)
 
     def add(self, ticket: _Ticket, answer: Answer) -> None:
-        """One more."""
+        """Add an answer."""
         now = time.monotonic()
         self._until = min(self._until, now + min(HELD * (now - ticket.arrived), HELD_S), ticket.deadline)
         self._answers.append((ticket, answer))
 
     def can_wait(self, seconds: float) -> bool:
-        """Whether they need not be handed over for so long."""
+        """Whether the answers may be held back for this much longer."""
         return time.monotonic() + seconds < self._until
 
     def hand_over(self) -> None:
-        """Hand all of them over."""
+        """Hand all answers over."""
         answers, self._answers, self._until = self._answers, [], math.inf
         for ticket, answer in answers:
             ticket.future.set_result(answer)
 
 
 class Batcher:
-    """Holds the threads of a model.
+    """The threads of a model, and their queue.
 
     Args:
-        run: runs the network on a batch N C H W; may be called by many threads.
-        curve: what batches cost.
-        threads: how many requests or batches are worked on at the same time.
-        queue: how many requests may wait.
-        patience_s: a request that would wait longer is refused.
-        watch: is told times and sizes.
+        run: runs the network on a batch N C H W; called by many threads.
+        curve: the cost of batches.
+        threads: number of requests or batches in progress at the same time.
+        queue: maximum number of waiting requests.
+        patience_s: maximum expected wait in seconds; a request that would wait longer is refused.
+        watch: receives times and sizes.
     """
 
     def __init__(
@@ -116,40 +117,40 @@ class Batcher:
         self._waiting: deque[_Ticket] = deque()
         self._changed = threading.Condition()
         self._closing = False
-        self._request_s = curve.seconds[1]  # of a thread, for a request; a moving mean
+        self._request_s = curve.seconds[1]  # a thread's time per request; a moving average
         self._threads = [threading.Thread(target=self._work, name=f"serve-{i}", daemon=True) for i in range(threads)]
         for thread in self._threads:
             thread.start()
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for a thread."""
+        """Number of requests that wait for a thread."""
         return len(self._waiting)
 
     @property
     def wait_s(self) -> float:
-        """How long a request that comes now will wait, by what the last ones took."""
+        """Expected wait of a new request in seconds, from the times of recent ones."""
         return len(self._waiting) * self._request_s / len(self._threads)
 
     def check(self, requests: int = 1) -> None:
-        """Refuse what would not be accepted now, before its body is read.
+        """Check that a request would be accepted now, before its body is read.
 
         Raises:
-            RefusedError: too many wait.
+            RefusedError: too many requests wait.
         """
         if len(self._waiting) + requests > self._limit or self.wait_s > self._patience_s:
             retry_s = max(1, math.ceil(self.wait_s))
             raise RefusedError("busy", f"{len(self._waiting)} requests wait already; try again", retry_s=retry_s)
 
     def submit(self, works: Sequence[Work], *, deadline: float) -> list[Future[Answer]]:
-        """The answers to be, of all or none.
+        """The future answers to several requests; either all of them are accepted, or none.
 
         Args:
-            works: what is to be done; each is a request.
-            deadline: of `time.monotonic`; what has not begun then is refused.
+            works: the work of each request.
+            deadline: in the time of `time.monotonic`; work that has not begun by then is refused.
 
         Raises:
-            RefusedError: too many wait.
+            RefusedError: too many requests wait.
         """
         now = time.monotonic()
         tickets = [_Ticket(work, deadline, now) for work in works]
@@ -160,7 +161,7 @@ class Batcher:
         return [ticket.future for ticket in tickets]
 
     def close(self) -> None:
-        """Finish what was accepted, and end the threads. Nothing may be submitted any more."""
+        """Finish the accepted requests, and end the threads. Nothing may be submitted afterwards."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -195,7 +196,7 @@ class Batcher:
             return
         try:
             outputs = self._outputs([prepared.batch for _, prepared in ready])
-        except Exception as error:  # whatever it is, those who wait must be told
+        except Exception as error:  # whatever it is, the waiting requests must be answered
             for ticket, _ in ready:
                 ticket.future.set_exception(error)
             return
@@ -213,7 +214,7 @@ class Batcher:
             first = last
 
     def _prepared(self, ticket: _Ticket) -> Prepared | None:
-        """What the network runs on; None if the request has its refusal."""
+        """The input of the network; None if the request was refused."""
         start = time.monotonic()
         self._watch.stage("queue", start - ticket.arrived)
         try:
@@ -227,7 +228,7 @@ class Batcher:
         return prepared
 
     def _outputs(self, batches: Sequence[NDArray[np.float32]]) -> Outputs:
-        """The outputs for all batches, in runs of the size that pays."""
+        """The outputs for all batches, run in batches of the most efficient size."""
         batch = batches[0] if len(batches) == 1 else np.concatenate(batches)
         start = time.monotonic()
         size = self.curve.size(len(batch))
@@ -243,4 +244,4 @@ class Batcher:
         return outputs
 
 
-_NEWEST = 0.1  # weight of the newest request in the moving mean
+_NEWEST = 0.1  # weight of the newest request in the moving average

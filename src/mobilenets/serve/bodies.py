@@ -1,4 +1,4 @@
-"""Bodies of requests, read within the limits."""
+"""Reads request bodies within the limits."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ async def received(request: Request, limits: Limits, share: Share, *, deadline: 
     """The body of a request.
 
     Args:
-        request: whose body it is.
-        limits: of the server.
-        share: counts its bytes.
-        deadline: of `time.monotonic`; until then the body must be there.
-        aligned: where in the body a tensor begins, which then lies in memory where numbers of any type may, if it is large.
+        request: the request.
+        limits: the server's limits.
+        share: counts the body's bytes.
+        deadline: in the time of `time.monotonic`; the body must have arrived by then.
+        aligned: offset of a tensor in the body; a large body is placed in memory so that numbers of any type are aligned.
 
     Raises:
-        RefusedError: it is too large or too slow, compressed, or the client hung up.
+        RefusedError: the body is too large, too slow or compressed, or the client disconnected.
     """
     encoding = header(request.scope, "content-encoding") or "identity"
     if encoding.strip().lower() != "identity":
@@ -47,7 +47,7 @@ async def received(request: Request, limits: Limits, share: Share, *, deadline: 
                 if share.size_bytes + len(part) > limits.size_bytes:
                     raise _too_large(limits)
                 share.take(len(part))
-                if part:  # the last one is empty
+                if part:  # the last part is empty
                     parts.append(part)
     except TimeoutError as error:
         raise RefusedError("slow", "the request did not arrive in time") from error

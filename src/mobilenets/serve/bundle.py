@@ -1,7 +1,7 @@
-"""`bundle`: a folder that Docker, KServe and Triton serve models from.
+"""`bundle`: a folder for serving models with Docker, KServe or Triton.
 
-The networks lie as Triton wants them, `models/NAME/1/model.onnx` beside `models/NAME/config.pbtxt`. The container serves the
-same files by `mobilenets serve`, so that clients of the protocol need not know which of the two answers.
+The networks are laid out for Triton: `models/NAME/1/model.onnx` beside `models/NAME/config.pbtxt`. The container serves the
+same files with `mobilenets serve`, so protocol clients need not know which of the two servers answers.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
 PORT = 8000
 MOST_AT_ONCE = 32
-"""Images that Triton may put into a batch of a network that takes any number."""
+"""Triton's maximum batch size for a network without a fixed one."""
 
 GRACE_S = 60  # longer than a request may take
-_USER = 10001  # any number but 0
+_USER = 10001  # any number except 0
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network that is bundled.
+    """A network to bundle.
 
     Args:
-        name: that clients call it by.
+        name: its name for clients.
         file: the ONNX file.
-        manifest: of the network.
+        manifest: the network's manifest.
         batch: the only number of images that it takes at once; None for any.
-        outputs: as metadata describes them.
+        outputs: the outputs, as the protocol's metadata describes them.
     """
 
     name: str
@@ -58,17 +58,17 @@ _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/-]*(:[0-9]+/[a-z0-9._/-]+)?(:[\w.-]+)?(@
 
 
 def bundle(sources: Sequence[Source], folder: Path, *, image: str) -> list[Path]:
-    """Write the folder, and return its files, by their paths in it.
+    """Write the folder, and return its files as paths relative to it.
 
     Args:
-        sources: of the models; each needs an ONNX file.
-        folder: that does not exist yet, or is empty.
-        image: what the container's image will be called.
+        sources: the models; each needs an ONNX file.
+        folder: a folder that does not exist yet, or is empty.
+        image: name for the container image.
 
     Raises:
         CheckpointError: a model cannot be opened.
         OSError: the folder cannot be written.
-        UsageError: two models have the same name, no container can be called so, or the folder holds something.
+        UsageError: two models have the same name, the image name is invalid, or the folder is not empty.
     """
     if not _IMAGE.fullmatch(image):
         raise UsageError(
@@ -95,7 +95,7 @@ def bundle(sources: Sequence[Source], folder: Path, *, image: str) -> list[Path]
 
 
 def network_of(source: Source) -> Network:
-    """What is bundled of a model.
+    """The network to bundle for a model.
 
     Raises:
         CheckpointError: it has no ONNX file, or cannot run.
@@ -113,7 +113,7 @@ def network_of(source: Source) -> Network:
 
 
 def dockerfile(networks: Sequence[Network]) -> str:
-    """The recipe of a container that serves the networks."""
+    """The Dockerfile of a container that serves the networks."""
     models = [f"{network.name}=/models/{network.name}/1/model.onnx" for network in networks]
     command = [*models, "--host", "0.0.0.0", "--port", str(PORT), "--json"]
     healthy = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{PORT}/v2/health/ready')"
@@ -134,7 +134,7 @@ CMD {json.dumps(command)}
 
 
 def inference_service(networks: Sequence[Network], image: str) -> str:
-    """The container as KServe runs it."""
+    """The manifest that runs the container in KServe."""
     import yaml  # type: ignore[import-untyped]  # it ships no types
 
     def probe(path: str) -> dict[str, object]:
@@ -161,9 +161,9 @@ def inference_service(networks: Sequence[Network], image: str) -> str:
 
 
 def triton_config(network: Network) -> str:
-    """The configuration of a network in Triton's model repository; the manifest is one of its parameters.
+    """A network's configuration for Triton's model repository; one of its parameters is our manifest.
 
-    Triton adds the axis of images where a network takes any number of them.
+    If a network takes any number of images, Triton adds the batch axis itself.
     """
     any_number = network.batch is None
 
@@ -194,7 +194,7 @@ def triton_config(network: Network) -> str:
 
 
 def service_name(name: str) -> str:
-    """A name as Kubernetes takes it.
+    """A name in the form that Kubernetes accepts.
 
     >>> service_name("Solar_cells.v2")
     'solar-cells-v2'
@@ -203,7 +203,7 @@ def service_name(name: str) -> str:
 
 
 def _text(text: str) -> str:
-    """A text as protobuf's text format has it: what is not printable ASCII is written as its bytes, octal."""
+    """A text in protobuf's text format: bytes that are not printable ASCII are written in octal."""
     kept = {ord('"'): '\\"', ord("\\"): "\\\\"}
     return '"' + "".join(kept.get(byte, chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}") for byte in text.encode()) + '"'
 

@@ -1,4 +1,4 @@
-"""Connections: uvicorn's, which read large bodies into their place, without copies, and do not wait forever for headers."""
+"""uvicorn's connections, extended: large bodies are read into place without copies, and slow headers time out."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from mobilenets.serve.limits import Share
 
 LINK = "mobilenets.link"
-"""Among the extensions in the scope of a request: its `Link`."""
+"""Key of a request's `Link` among the extensions in its scope."""
 
-_READ = 65_536  # bytes that are read at once, unless they go into their place
-_FIRST = 1 << 20  # bytes that a body is given, and doubled as it arrives: nobody gets memory by announcing much
-_ALIGNED = 16  # bytes, as memory from NumPy is
+_READ = 65_536  # bytes per read, unless they go directly into a body
+_FIRST = 1 << 20  # initial bytes reserved for a body, doubled as it arrives: announcing a large size does not allocate memory
+_ALIGNED = 16  # bytes, as NumPy aligns its memory
 
 
 def header(scope: Scope, name: str) -> str:
-    """A header of a request by its name in lower case; "" where it has none."""
+    """A request's header by its name in lower case; "" if missing."""
     sought = name.encode()
     return next((value.decode("latin-1") for found, value in scope["headers"] if found == sought), "")
 
@@ -33,8 +33,8 @@ class Link:
     """The connection of one request.
 
     Args:
-        protocol: of the connection.
-        left: bytes of the body that are still to come; 0 if that is not known, or they cannot go into their place.
+        protocol: the connection's protocol.
+        left: number of bytes of the body still to come; 0 if unknown, or if they cannot be read into place.
     """
 
     def __init__(self, protocol: _Http, left: int) -> None:
@@ -42,7 +42,7 @@ class Link:
         self.left = left
 
     def watch(self, gone: Callable[[], object] | None) -> None:
-        """Call this, and nothing else, when the client hangs up."""
+        """Call this function, and no earlier one, when the client disconnects."""
         if gone is None:
             self._protocol.watched.pop(self, None)
         elif self._protocol.lost:
@@ -51,17 +51,17 @@ class Link:
             self._protocol.watched[self] = gone
 
     async def body(self, share: Share, *, aligned: int = 0) -> memoryview:
-        """The body, of which some bytes are still to come.
+        """The body, part of which is still to come.
 
         Args:
             share: counts its bytes.
-            aligned: where in the body a tensor begins, which then lies in memory where numbers of any type may.
+            aligned: offset of a tensor in the body, which is placed in memory so that numbers of any type are aligned.
 
         Raises:
             RefusedError: there are too many bytes in memory.
-            ConnectionError: the client hung up.
+            ConnectionError: the client disconnected.
         """
-        cycle = self._protocol.cycle  # of this request: the next one cannot have begun
+        cycle = self._protocol.cycle  # that of this request: the next one cannot have begun
         if self._protocol.lost:
             raise ConnectionError
         first, cycle.body = cycle.body, bytearray()
@@ -78,13 +78,13 @@ class Link:
 
 
 class Arrival:
-    """A body on its way into its place.
+    """A body that is being read into place.
 
     Args:
-        first: what is there of it.
-        size_bytes: of all of it.
+        first: the part that has already arrived.
+        size_bytes: size of the whole body.
         share: counts its bytes.
-        aligned: where in it a tensor begins.
+        aligned: offset of a tensor in it.
     """
 
     def __init__(self, first: bytearray, size_bytes: int, share: Share, aligned: int) -> None:
@@ -96,11 +96,11 @@ class Arrival:
 
     @property
     def data(self) -> memoryview:
-        """What has arrived."""
+        """The part that has arrived."""
         return self._view[: self._place]
 
     def buffer(self) -> memoryview:
-        """Where the next bytes go."""
+        """The memory for the next bytes."""
         if self._place == len(self._view):
             larger = self._memory(2 * len(self._view))
             larger[: self._place] = self._view
@@ -108,32 +108,32 @@ class Arrival:
         return self._view[self._place :]
 
     def updated(self, count: int) -> None:
-        """So many bytes have been written there."""
+        """Note that this many bytes were written there."""
         self._place += count
         try:
             self._share.take(count)
-        except Exception as error:  # nobody else would tell who waits
+        except Exception as error:  # otherwise the waiting task would never learn of it
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
-        """Tell who waits that there is no body."""
+        """Report to the waiting task that there is no body."""
         if not self.done.done():
             self.done.set_exception(error)
 
     def let_go(self) -> None:
-        """Keep nothing of it: who waited has it, or does not want it any more."""
+        """Drop all references: the waiting task has the body, or no longer wants it."""
         self._view = memoryview(b"")
 
     def _memory(self, size_bytes: int) -> memoryview:
-        """Memory that has not been written, in which a page takes none until it is."""
+        """Uninitialized memory, whose pages take no RAM until they are written."""
         return np.empty(self._start + min(size_bytes, self._size_bytes), np.uint8).data[self._start :]
 
 
 class _Joined:
-    """The transport of one response, on which its head waits for the first part of its body, so that one call sends both.
+    """The transport of one response. It holds the head back until the body's first part, so that one call sends both.
 
     Args:
-        transport: of the connection.
+        transport: the connection's transport.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -160,8 +160,8 @@ class _Http(HttpToolsProtocol):
     """uvicorn's protocol, with a `Link` for each request.
 
     Args:
-        seconds: until the headers of a request are complete; then the connection is closed.
-        settings: of uvicorn.
+        seconds: time limit for a request's headers; after that, the connection is closed.
+        settings: uvicorn's settings.
     """
 
     def __init__(self, seconds: float, **settings: Any) -> None:  # Any: as uvicorn says
@@ -175,7 +175,7 @@ class _Http(HttpToolsProtocol):
 
     @property
     def left(self) -> int:
-        """Bytes of the body that are still to come, where that is known."""
+        """Number of bytes of the body still to come, if known."""
         return 0 if self._link is None else self._link.left
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -199,7 +199,7 @@ class _Http(HttpToolsProtocol):
         self._relax()
         super().on_headers_complete()
         self._link = Link(self, self._announced() if self.cycle.keep_alive and not self.parser.should_upgrade() else 0)
-        if self.scope["method"] == "POST" and not self.expect_100_continue:  # or something else is written, or nothing more
+        if self.scope["method"] == "POST" and not self.expect_100_continue:  # else something else is due, or nothing
             self.cycle.transport = _Joined(self.transport)  # type: ignore[assignment]  # as much of one as a response needs
         self.scope["extensions"] = {LINK: self._link}  # type: ignore[dict-item]  # uvicorn knows no objects there
 
@@ -209,13 +209,13 @@ class _Http(HttpToolsProtocol):
         super().on_body(body)
 
     def begin(self, arrival: Arrival) -> Arrival:
-        """Read what is left of a body into its place."""
+        """Start reading the rest of a body into place."""
         self.arriving = arrival
         self.flow.resume_reading()
         return arrival
 
     def arrived(self, count: int) -> None:
-        """So many bytes of the body went into their place, or are not wanted any more."""
+        """Note that this many bytes of the body were read into place, or are no longer wanted."""
         assert self._link is not None
         assert self.arriving is not None
         self._link.left -= count
@@ -225,18 +225,18 @@ class _Http(HttpToolsProtocol):
             if not self.arriving.done.done():
                 self.arriving.done.set_result(None)
             self.arriving = None
-            self.parser = httptools.HttpRequestParser(self)  # the old one has not seen the body, and waits for it
+            self.parser = httptools.HttpRequestParser(self)  # the old parser has not seen the body and still waits for it
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
             self.on_message_complete()
 
     def _announced(self) -> int:
-        """Bytes of the body, as the headers say; 0 where it comes in chunks."""
+        """Size of the body according to the headers; 0 if it is sent in chunks."""
         length = 0
         for name, value in self.headers:
             if name == b"transfer-encoding":
                 return 0
             if name == b"content-length":
-                length = int(value)  # digits, or the parser would not be here
+                length = int(value)  # digits, which the parser has checked
         return length
 
     def _wait(self) -> None:
@@ -250,10 +250,10 @@ class _Http(HttpToolsProtocol):
 
 
 def connections(seconds: float) -> type[asyncio.BufferedProtocol]:
-    """The protocol of a server's connections, all of them in one event loop.
+    """The protocol class for a server's connections, all of them in one event loop.
 
     Args:
-        seconds: until the headers of a request are complete; then its connection is closed.
+        seconds: time limit for a request's headers; after that, its connection is closed.
     """
     read = memoryview(bytearray(_READ))
 
@@ -286,6 +286,6 @@ def connections(seconds: float) -> type[asyncio.BufferedProtocol]:
                 return
             http.data_received(read[:nbytes])  # type: ignore[arg-type]  # the parser takes any bytes
             if http.left and not http.cycle.response_complete:
-                http.flow.pause_reading()  # until the body is asked for, or the answer is there without it
+                http.flow.pause_reading()  # until the body is requested, or the answer is sent without it
 
     return Connection

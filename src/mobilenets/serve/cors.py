@@ -1,4 +1,4 @@
-"""`Cors`: lets the pages of named web sites ask; what it refuses is refused in JSON, as by the rest of the server."""
+"""`Cors`: allows requests from pages of named web sites; refusals are JSON, as everywhere in the server."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ EXPOSED = (HEADER, "Retry-After", "X-Request-Id")
 
 
 class Cors(CORSMiddleware):
-    """An ASGI application before another.
+    """An ASGI middleware.
 
     Args:
-        app: the other.
-        origins: of the web sites.
-        metrics: counts what is refused.
+        app: the wrapped application.
+        origins: origins of the allowed web sites.
+        metrics: counts refusals.
     """
 
     def __init__(self, app: ASGIApp, origins: Sequence[str], metrics: Metrics) -> None:
@@ -36,7 +36,7 @@ class Cors(CORSMiddleware):
         self._metrics = metrics
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """The response to a browser that asks whether a page may send a request."""
+        """The response to a browser's preflight request, which asks whether a page may send a request."""
         found = super().preflight_response(request_headers)
         if found.status_code == 200:
             return found

@@ -1,4 +1,4 @@
-"""`Curve`: what batches of several sizes cost on an engine, measured when a model is opened, and so which size pays."""
+"""`Curve`: the cost of batches by size, measured when a model is opened, to choose the most efficient size."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from mobilenets.runtime.engines.base import Outputs
 
 SIZES = (1, 2, 4, 8, 16)
-"""Sizes that are measured, if the engine takes any."""
+"""Sizes to measure, if the engine takes any size."""
 
 PAYS = 0.9
-"""A larger batch must take less than this share of the time of a smaller one, for each image."""
+"""A larger batch is used only if its time per image is less than this share of that of a smaller batch."""
 
 BUDGET_S = 0.8
-"""How long a network is timed; a slow one at least once, and only with sizes that fit into the time several times."""
+"""Time for measuring, in seconds. Even a slow network is timed once, but only at sizes that fit in several times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Seconds of a batch by its number of images.
+    """The duration of a batch by its number of images.
 
     Args:
-        seconds: of each size that was measured, ascending; the first is one image.
+        seconds: duration of each measured size, in ascending order; the first is one image.
     """
 
     seconds: Mapping[int, float]
 
     def size(self, waiting: int) -> int:
-        """The images that should go through the network next, when so many wait: the fewest that make the best of the time.
+        """Number of images to run next when this many wait: the smallest batch with close to the best throughput.
 
         >>> Curve({1: 0.010, 2: 0.0198, 4: 0.024}).size(3), Curve({1: 0.010, 2: 0.0198, 4: 0.024}).size(9)
         (1, 4)
@@ -48,7 +48,7 @@ class Curve:
 
     @property
     def most(self) -> int:
-        """The largest batch that pays."""
+        """The largest efficient batch."""
         return self.size(max(self.seconds))
 
 
@@ -63,11 +63,11 @@ def measured(
 
     Args:
         run: the engine, or its gate.
-        image: something to run on, `1 C H W`.
+        image: an image to run on, `1 C H W`.
         batch: the only size that the engine takes; None for any.
-        clock: tells seconds.
+        clock: returns the time in seconds.
     """
-    if batch is not None:  # fewer images are filled up, so they take as long
+    if batch is not None:  # fewer images are padded, so they take as long
         return Curve(dict.fromkeys(range(1, batch + 1), _timed(run, {1: image}, clock)[1]))
     run(image)
     start = clock()
@@ -80,7 +80,7 @@ def measured(
 def _timed(
     run: Callable[[NDArray[np.float32]], Outputs], batches: Mapping[int, NDArray[np.float32]], clock: Callable[[], float]
 ) -> dict[int, float]:
-    """The least time of each batch. They take turns, so that what slows the machine for a while slows all of them."""
+    """The shortest time of each batch size. They take turns, so that temporary slowdowns affect all of them."""
     for batch in batches.values():
         run(batch)
     least = dict.fromkeys(batches, float("inf"))

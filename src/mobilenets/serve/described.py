@@ -1,4 +1,4 @@
-"""What `/openapi.json` says of bodies, which the server reads as bytes."""
+"""Descriptions of request and response bodies for `/openapi.json`, because the server reads bodies as bytes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Responses = dict[int | str, dict[str, Any]]  # Any: JSON
 
 
 def content(**schemas: Schema) -> Schema:
-    """The content of a body, by media types written as names: `content(image__png=BINARY)`."""
+    """The content of a body by media type, with types written as names: `content(image__png=BINARY)`."""
     return {"content": {media.replace("__", "/").replace("_", "-"): {"schema": schema} for media, schema in schemas.items()}}
 
 
 def answer(described: Schema) -> Responses:
-    """What a route answers if all is well."""
+    """A route's response on success."""
     return {200: {"description": "The answer.", **described}}
 
 
@@ -40,7 +40,7 @@ REFUSALS: Responses = {
     "4XX": {"description": "The request is refused; `error` says why.", **_REASON},
     "5XX": {"description": "The server has too much to do, or made a mistake.", **_REASON},
 }
-"""Of every route."""
+"""Error responses of every route."""
 
 _SIGNATURES = many(record("name", "datatype", "shape", name=TEXT, datatype=TEXT, shape=many(WHOLE)))
 _METADATA = record(
@@ -94,7 +94,7 @@ PREDICTED = answer(
 
 
 def parameter(where: str, name: str, schema: Schema, description: str = "") -> Schema:
-    """A part of the path or the query."""
+    """A parameter in the path or the query."""
     return {"in": where, "name": name, "required": where == "path", "schema": schema, "description": description}
 
 
@@ -127,4 +127,4 @@ DESCRIBED: Mapping[str, dict[str, Any]] = {  # Any: what FastAPI takes
         "responses": INFERRED,
     },
 }
-"""The routes that have handlers of their own (`Direct`)."""
+"""The routes with their own handlers (`Direct`)."""

@@ -1,4 +1,4 @@
-"""`Direct`: predictions, which come most, go to their handlers past the framework; everything else goes to an application."""
+"""`Direct`: prediction requests, the most frequent ones, bypass the web framework; all others go to the application."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from mobilenets.serve.metrics import Metrics
 
 Handler = Callable[[Request], Awaitable["ASGIApp"]]
-"""Answers a request to POST; may raise MobileNetsError. What `{}` stands for in its path is in `Request.path_params`."""
+"""Answers a POST request; may raise MobileNetsError. The path's `{name}` parts are in `Request.path_params`."""
 
 
 @dataclass(frozen=True, slots=True)
 class DirectRoute:
-    """A path that a handler answers.
+    """A path with its own handler.
 
     Args:
-        path: of the requests; `{name}` stands for any part without a slash.
-        handler: of requests to POST.
+        path: path of the requests; `{name}` matches any part without a slash.
+        handler: answers POST requests.
     """
 
     path: str
@@ -36,7 +36,7 @@ class DirectRoute:
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """Matches the paths.
+        """A pattern that matches the paths.
 
         >>> DirectRoute("/v2/models/{name}/infer", ...).pattern.fullmatch("/v2/models/cats/infer")["name"]
         'cats'
@@ -45,12 +45,12 @@ class DirectRoute:
 
 
 class Direct:
-    """An ASGI application before another.
+    """An ASGI middleware.
 
     Args:
-        app: the other, which answers whatever has no handler.
-        handlers: by the paths of requests to POST.
-        metrics: counts those that are refused.
+        app: the wrapped application, which answers requests without a handler.
+        handlers: handlers of POST requests, by path.
+        metrics: counts refused requests.
     """
 
     def __init__(self, app: ASGIApp, handlers: Mapping[str, Handler], metrics: Metrics) -> None:
@@ -83,5 +83,5 @@ class Direct:
 
 
 def mistake() -> JSONResponse:
-    """The response to a request where we made a mistake; the log has its traceback."""
+    """The response to a request that failed through our own error; the log has its traceback."""
     return JSONResponse({"error": "the server made a mistake; its log says more"}, 500)

@@ -1,4 +1,4 @@
-"""Images by their addresses: only from places that the server was told of, without redirects, within its limits."""
+"""Fetches images by address: only from configured places, without redirects, within the server's limits."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where images may be fetched from.
+    """A place from which images may be fetched.
 
     Args:
         scheme: "http" or "https".
-        host, port: of the server.
-        path: that addresses begin with; it ends in a slash.
+        host, port: the server.
+        path: prefix of the addresses; it ends with a slash.
     """
 
     scheme: str
@@ -38,7 +38,7 @@ class Place:
     path: str
 
     def holds(self, address: Url) -> bool:
-        """Whether an address, normalized, lies in this place."""
+        """Whether a normalized address is in this place."""
         path = address.path or "/"
         return (
             (address.scheme, address.host, address.port or _PORTS.get(address.scheme or ""))
@@ -50,10 +50,10 @@ class Place:
 
 
 def place_of(text: str) -> Place:
-    """The place that a user names: `https://example.org/photos/`.
+    """The place that a user specified, such as `https://example.org/photos/`.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not valid.
     """
     try:
         address = parse_url(text)
@@ -66,13 +66,13 @@ def place_of(text: str) -> Place:
 
 
 def origin_of(text: str) -> str:
-    """The origin of a web site that a user names, as browsers send it: `https://example.org`; `*` is every site.
+    """The origin of a web site that a user specified, in the form that browsers send: `https://example.org`; `*` is any site.
 
     >>> origin_of("https://Example.org:443"), origin_of("http://localhost:3000"), origin_of("*")
     ('https://example.org', 'http://localhost:3000', '*')
 
     Raises:
-        UsageError: it is none, or more.
+        UsageError: it is not an origin, or is more than one.
     """
     if text == "*":
         return text
@@ -93,10 +93,10 @@ class _Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def addresses_of(body: Buffer, places: Sequence[Place], *, most: int) -> list[str]:
-    """The addresses in the JSON of a request, normalized.
+    """The addresses in a request's JSON, normalized.
 
     Raises:
-        RefusedError: there are none or too many, or one lies elsewhere.
+        RefusedError: there are none or too many, or one is not in any of the places.
     """
     if not places:
         raise RefusedError("urls", "images on the web are not fetched; send the image itself: curl --data-binary @photo.jpg")
@@ -112,16 +112,16 @@ def addresses_of(body: Buffer, places: Sequence[Place], *, most: int) -> list[st
 
 
 async def fetched(addresses: Sequence[str], limits: Limits, share: Share, *, deadline: float) -> list[bytes | RefusedError]:
-    """What lies at the addresses, in their order, or why an image cannot be had.
+    """The images at the addresses, in order, or the reason why one is unavailable.
 
     Args:
-        addresses: as `addresses_of` gives them.
-        limits: of the server; all images together may have as many bytes as a body.
-        share: counts the bytes of the request.
-        deadline: of `time.monotonic`.
+        addresses: as returned by `addresses_of`.
+        limits: the server's limits; all images together may have as many bytes as a body.
+        share: counts the request's bytes.
+        deadline: in the time of `time.monotonic`.
 
     Raises:
-        RefusedError: they are too large, or late.
+        RefusedError: they are too large, or too late.
     """
 
     async def one(address: str) -> bytes | RefusedError:

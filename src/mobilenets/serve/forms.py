@@ -1,4 +1,4 @@
-"""Multipart forms, in memory as they came: the files of a form, in their order."""
+"""Reads multipart forms in memory: the files of a form, in order."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 RAW = "-"
-"""What an image without a name is called, as `predict` calls that of standard input."""
+"""Name of an image without a name, as `predict` calls one from standard input."""
 
-_PARTS = 16  # that are no files
+_PARTS = 16  # maximum number of parts that are not files
 _EXTENDED = re.compile(
     rb"""\bfilename\*\s*=\s*"?[\w-]*'[\w-]*'([^";\s]*)""", re.IGNORECASE
 )  # the only name that some clients send
@@ -26,11 +26,11 @@ _EXTENDED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """An image of a request.
+    """An image in a request.
 
     Args:
-        name: of its file.
-        data: encoded.
+        name: name of its file.
+        data: the encoded image.
         missing: why there is no data; None if there is.
     """
 
@@ -40,19 +40,19 @@ class EncodedImage:
 
 
 def form_images(content_type: str, body: bytes, *, most: int) -> list[EncodedImage]:
-    """The files of a form. Its other fields are not read.
+    """The files of a form. Its other fields are ignored.
 
     Args:
-        content_type: of the request, which names what stands between the parts.
-        body: of the request.
-        most: files.
+        content_type: the request's content type, which states the boundary between parts.
+        body: the request's body.
+        most: maximum number of files.
 
     Raises:
-        RefusedError: it is no form, is cut off, or holds no file or too many.
+        RefusedError: it is not a form, is truncated, or has no file or too many.
     """
     try:
         boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
-    except ValueError as error:  # not in latin-1
+    except ValueError as error:  # not latin-1
         raise RefusedError("request", "the form cannot be read: the header 'Content-Type' is damaged") from error
     if not boundary:
         raise RefusedError("request", "the form cannot be read: the header 'Content-Type' names no boundary")
@@ -70,10 +70,10 @@ def form_images(content_type: str, body: bytes, *, most: int) -> list[EncodedIma
 
 @dataclass(slots=True)
 class _Reading:
-    """What has been read of a form.
+    """The state of reading a form.
 
     Args:
-        most: files that it may have.
+        most: maximum number of files.
     """
 
     most: int
@@ -87,7 +87,7 @@ class _Reading:
 
     @property
     def callbacks(self) -> MultipartCallbacks:
-        """What the parser calls."""
+        """The parser's callbacks."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),

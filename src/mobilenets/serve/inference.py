@@ -1,7 +1,7 @@
-"""The two models that the protocol sees of each network: one of tensors, and one of encoded images.
+"""The two protocol models of each network: one for tensors, and one for encoded images.
 
-`NAME` takes what the network takes and returns its outputs as they are. `NAME.images` takes encoded images and returns for
-each the JSON of `mobilenets predict --json`, so that boxes and areas need no decoder on the client's side.
+`NAME` takes the network's input tensor and returns its outputs unchanged. `NAME.images` takes encoded images and returns the
+JSON of `mobilenets predict --json` for each, so that clients need no decoder for boxes and areas.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
     from mobilenets.serve.tensors import Tensor
 
 Read = Callable[[], InferenceRequest]
-"""Reads a request; may raise RefusedError. A worker thread calls it."""
+"""Reads a request; may raise RefusedError. Called from a worker thread."""
 
 Write = Callable[[str, InferenceRequest, Sequence[Output], Mapping[str, "NDArray[Any] | Sequence[bytes]"]], Answer]
-"""Writes an answer: from the model's name, the request, the outputs that it asks for, and their values."""
+"""Writes an answer from the model's name, the request, the requested outputs, and their values."""
 
 PREDICTION = "prediction"
-"""The output of a model of encoded images."""
+"""Name of the output of the models for encoded images."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProtocolModel:
-    """One model as the protocol sees it.
+    """One model of the protocol.
 
     Args:
-        name: in its address.
+        name: its name in addresses.
         served: the network behind it.
-        input, outputs: as metadata describes them.
-        work: makes the work of a request from what reads it and what writes its answer.
+        input, outputs: as described in metadata.
+        work: creates the work of a request, from functions that read the request and write its answer.
     """
 
     name: str
@@ -69,13 +69,13 @@ class ProtocolModel:
 
     @property
     def properties(self) -> dict[str, str]:
-        """What else metadata says."""
+        """Additional properties in the metadata."""
         manifest = self.served.predictor.manifest
         return {"task": manifest.task, "model": manifest.model, "precision": manifest.precision}
 
 
 def models_of(served: ServedModel, limits: Limits) -> tuple[ProtocolModel, ProtocolModel]:
-    """The model of tensors and that of images."""
+    """The models for tensors and for images."""
     encoded = Signature(INPUT, TEXTS, (-1,))
     return (
         ProtocolModel(
@@ -125,7 +125,7 @@ def _image_work(served: ServedModel, expected: Signature, limits: Limits, read: 
 
 
 def _few(tensor: Tensor, limits: Limits) -> Tensor:
-    """The tensor itself, if it does not hold too many images."""
+    """The tensor itself; raises if it contains too many images."""
     if tensor.shape[0] > limits.images:
         raise RefusedError(
             "images", f"the request has {tensor.shape[0]:,} images; at most {limits.images} are accepted at once"

@@ -1,4 +1,4 @@
-"""`Keyed`: lets only requests through that carry the API key."""
+"""`Keyed`: accepts only requests with the API key."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from mobilenets.serve.metrics import Metrics
 
 OPEN = ("/", "/form", *HEALTH)
-"""Needs no key: the form, which asks for it, and what says that the server lives."""
+"""Paths that need no key: the form, which asks for it, and the health checks."""
 
 
 class Keyed:
-    """An ASGI application before another.
+    """An ASGI middleware.
 
     Args:
-        app: the other.
-        key: that requests carry, as `Authorization: Bearer KEY` or `X-API-Key: KEY`.
-        metrics: counts those without.
+        app: the wrapped application.
+        key: the API key, sent as `Authorization: Bearer KEY` or `X-API-Key: KEY`.
+        metrics: counts requests without the key.
     """
 
     def __init__(self, app: ASGIApp, key: str, metrics: Metrics) -> None:
@@ -45,7 +45,7 @@ class Keyed:
 
 
 def fits(key: bytes, *, authorization: str, api_key: str) -> bool:
-    """Whether a request carries the key: as bearer, or else by itself; the time that it takes says nothing of the key."""
+    """Whether a request carries the key, as bearer token or in its own header. The comparison takes constant time."""
     scheme, _, bearer = authorization.partition(" ")
     given = bearer.strip() if scheme.lower() == "bearer" else api_key
     return hmac.compare_digest(given.encode(), key)

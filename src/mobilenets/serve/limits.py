@@ -1,4 +1,4 @@
-"""`Limits`: how much a request may ask for, and how much all of them together."""
+"""`Limits`: limits for a single request, and for all requests together."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class _LimitError(UsageError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the server accepts.
+    """The server's limits.
 
     Args:
-        size_bytes: of the body of a request.
-        held_bytes: of all requests that are being received, waiting or being answered.
-        pixels: of an image, as its header says.
-        images: of a request.
-        seconds: from the first byte of a request to its answer.
-        queue: requests of one model that wait for a thread.
-        requests: at once, of all models, received ones and others.
+        size_bytes: size of a request's body.
+        held_bytes: total size of all requests being received, waiting or being answered.
+        pixels: number of pixels of an image, according to its header.
+        images: number of images in a request.
+        seconds: time from a request's first byte to its answer.
+        queue: number of requests per model that wait for a thread.
+        requests: number of simultaneous requests of all kinds, for all models.
     """
 
     size_bytes: Annotated[int, Meta(ge=1)] = 32 * MEGA
@@ -47,10 +47,10 @@ class Limits:
 
 
 class Held:
-    """Counts the bytes of requests that are in memory. Only the event loop's thread calls it.
+    """Counts the bytes of requests in memory. Only the event loop's thread calls it.
 
     Args:
-        limit: the most bytes.
+        limit: maximum number of bytes.
     """
 
     def __init__(self, limit: int) -> None:
@@ -59,7 +59,7 @@ class Held:
 
     @contextmanager
     def share(self) -> Iterator[Share]:
-        """What one request has of it, until the block ends."""
+        """The count of one request; its bytes are released when the block ends."""
         share = Share(self)
         try:
             yield share
@@ -67,7 +67,7 @@ class Held:
             self.size_bytes -= share.size_bytes
 
     def take(self, size_bytes: int) -> None:
-        """Count further bytes.
+        """Count additional bytes.
 
         Raises:
             RefusedError: there would be too many.
@@ -81,7 +81,7 @@ class Share:
     """Counts the bytes of one request.
 
     Args:
-        held: counts those of all.
+        held: counts the bytes of all requests.
     """
 
     def __init__(self, held: Held) -> None:
@@ -89,7 +89,7 @@ class Share:
         self.size_bytes = 0
 
     def take(self, size_bytes: int) -> None:
-        """Count further bytes.
+        """Count additional bytes.
 
         Raises:
             RefusedError: all requests together would have too many.

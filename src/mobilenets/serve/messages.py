@@ -1,7 +1,7 @@
-"""The messages of the Open Inference Protocol over gRPC, as its specification numbers their fields.
+"""The messages of the Open Inference Protocol over gRPC, with the field numbers of its specification.
 
-They are made from the tables here, in a pool of their own: generated code would be bound to one major version of protobuf, and
-would collide with that of clients, which register the same names, in one process.
+They are built from the tables here, in a separate descriptor pool: generated code would be tied to one major version of
+protobuf, and would collide with that of clients in the same process, which register the same names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 PACKAGE, SERVICE = "inference", "inference.GRPCInferenceService"
 
 Fields = Mapping[str, tuple[int, str]]
-"""By name: number and type. "*" before a type is 'repeated', "TYPE?" is a choice of the message's only 'oneof'."""
+"""Fields by name: number and type. "*" before a type means 'repeated'; "TYPE?" is a member of the message's only 'oneof'."""
 
 # fmt: off
 MESSAGES: Mapping[str, Fields] = {
@@ -88,9 +88,9 @@ MESSAGES: Mapping[str, Fields] = {
         "raw_output_contents": (6, "*bytes"),
     },
 }
-"""By name; "OUTER.INNER" is declared within OUTER, and "{TYPE}" maps texts to values of the type."""
+"""Messages by name. "OUTER.INNER" is declared inside OUTER; "{TYPE}" maps strings to values of the type."""
 
-CONTENTS: Mapping[str, str] = {  # datatype: the field of `InferTensorContents` that holds its values; FP16 has none
+CONTENTS: Mapping[str, str] = {  # datatype: the field of `InferTensorContents` for its values; FP16 has none
     "BOOL":   "bool_contents",
     "INT8":   "int_contents",   "INT16":  "int_contents",   "INT32":  "int_contents",   "INT64":  "int64_contents",
     "UINT8":  "uint_contents",  "UINT16": "uint_contents",  "UINT32": "uint_contents",  "UINT64": "uint64_contents",
@@ -113,7 +113,7 @@ def _file() -> FileDescriptorProto:
 
 
 def _outer(file: FileDescriptorProto, name: str) -> DescriptorProto:
-    """The message of a name; what is declared within it may come first."""
+    """The message with this name; nested ones may be declared before it."""
     return next((message for message in file.message_type if message.name == name), None) or file.message_type.add(name=name)
 
 

@@ -1,4 +1,4 @@
-"""What the server counts and times, for Prometheus."""
+"""The server's metrics, for Prometheus."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ IMAGES = (1, 2, 4, 8, 16, 32, 64)
 
 @dataclass(frozen=True, slots=True)
 class ModelMetrics:
-    """What one model reports to.
+    """The metrics of one model.
 
     Args:
-        stages: the histogram of times of each stage.
-        batches: the histogram of sizes.
+        stages: histogram of the time in each stage.
+        batches: histogram of batch sizes.
     """
 
     stages: Mapping[Stage, Histogram]
     batches: Histogram
 
     def stage(self, stage: Stage, seconds: float) -> None:
-        """A request went through a stage in this time."""
+        """A request spent this time in a stage."""
         self.stages[stage].observe(seconds)
 
     def batch(self, images: int) -> None:
-        """So many images went through the network at once."""
+        """A batch of this many images went through the network."""
         self.batches.observe(images)
 
 
 class Metrics:
-    """All metrics of one server, in a registry of their own."""
+    """All metrics of one server, in a separate registry."""
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
@@ -82,27 +82,27 @@ class Metrics:
         )
         self._waiting = Gauge("mobilenets_queue_requests", "Requests that wait for a thread.", ["model"], registry=registry)
         self._held = Gauge("mobilenets_held_bytes", "Bytes of the requests in memory.", registry=registry)
-        self._models: dict[str, ModelMetrics] = {}  # looking labels up costs more than counting
+        self._models: dict[str, ModelMetrics] = {}  # looking up labels costs more than counting
         self._answers: dict[tuple[str, str, int | str], tuple[Counter, Histogram]] = {}
         self._reloads = Counter("mobilenets_reloads", "Reloads by outcome.", ["model", "outcome"], registry=registry)
 
     def of_model(self, name: str) -> ModelMetrics:
-        """What a model reports to."""
+        """The metrics of a model."""
         if name not in self._models:
             stages = {stage: self._stages.labels(name, stage) for stage in get_args(Stage)}
             self._models[name] = ModelMetrics(stages, self._batches.labels(name))
         return self._models[name]
 
     def watch_queue(self, name: str, waiting: Callable[[], float]) -> None:
-        """Read the queue of a model from this function, whenever metrics are asked for."""
+        """Read the length of a model's queue from this function whenever metrics are requested."""
         self._waiting.labels(name).set_function(waiting)
 
     def watch_held(self, size_bytes: Callable[[], float]) -> None:
-        """Read the bytes in memory from this function, whenever metrics are asked for."""
+        """Read the number of bytes in memory from this function whenever metrics are requested."""
         self._held.set_function(size_bytes)
 
     def answered(self, endpoint: str, model: str, status: int | str, seconds: float) -> None:
-        """A request was answered, or refused."""
+        """Count a request that was answered or refused."""
         key = (endpoint, model, status)
         if key not in self._answers:
             self._answers[key] = (
@@ -114,13 +114,13 @@ class Metrics:
         times.observe(seconds)
 
     def rejected(self, reason: Reason) -> None:
-        """A request was refused."""
+        """Count a refused request."""
         self._rejected.labels(reason).inc()
 
     def reloaded(self, model: str, outcome: str) -> None:
-        """A model was opened again, or could not be."""
+        """Count a model that was reloaded, or could not be."""
         self._reloads.labels(model, outcome).inc()
 
     def text(self) -> bytes:
-        """All of them, as Prometheus reads them."""
+        """All metrics in Prometheus's text format."""
         return generate_latest(self._registry)

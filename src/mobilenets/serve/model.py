@@ -1,4 +1,4 @@
-"""`ServedModel`: an open model with its threads, and what the protocol says of it."""
+"""`ServedModel`: an open model with its threads, and its description in the protocol."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mobilenets.serve.limits import Limits
 
 INPUT = "image"
-"""What the input of every network is called, as in the files that `export` writes."""
+"""Name of every network's input, as in the files that `export` writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class Source:
     """Where a model comes from.
 
     Args:
-        name: that clients call it by.
-        path: what `Predictor.open` opens.
+        name: its name for clients.
+        path: path for `Predictor.open`.
         engine: name of the runtime; None for the fastest.
-        threads: of the model; None for as many as there are cores.
-        engines: the runtimes by kind of file.
+        threads: number of threads; None for the number of cores.
+        engines: the runtimes, by kind of file.
     """
 
     name: str
@@ -48,13 +48,13 @@ class Source:
 
 
 def source_of(text: str, *, engine: str | None = None, threads: int | None = None) -> Source:
-    """The source that a user types: a path, or `NAME=PATH`.
+    """The source from a command-line argument: a path, or `NAME=PATH`.
 
     >>> source_of("cats=runs/photos").name, source_of("runs/photos").name
     ('cats', 'photos')
 
     Raises:
-        UsageError: nothing follows the name.
+        UsageError: nothing follows `NAME=`.
     """
     name, equals, path = text.partition("=")
     if equals and not path:
@@ -65,7 +65,7 @@ def source_of(text: str, *, engine: str | None = None, threads: int | None = Non
 
 
 def name_of(path: Path) -> str:
-    """What a model is called by default: its run folder, or its file where that has a name of its own.
+    """A model's default name: that of its run folder, or of its file if that has a name of its own.
 
     >>> name_of(Path("runs/photos/export/model.onnx")), name_of(Path("cells.tflite"))
     ('photos', 'cells')
@@ -79,15 +79,15 @@ def name_of(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedModel:
-    """A model that answers.
+    """A model that answers requests.
 
     Args:
         source: where it comes from.
-        predictor: decodes with the thresholds that are shown.
-        batcher: runs it.
-        input, outputs: of the network, as metadata describes them.
-        fingerprint: of its files, before they were opened.
-        opened_s: how long it took to open.
+        predictor: decodes, with the display thresholds.
+        batcher: runs the network.
+        input, outputs: the network's tensors, as described in metadata.
+        fingerprint: fingerprint of its files, taken before they were opened.
+        opened_s: time it took to open, in seconds.
     """
 
     source: Source
@@ -100,22 +100,22 @@ class ServedModel:
 
     @property
     def name(self) -> str:
-        """What clients call it."""
+        """Its name for clients."""
         return self.source.name
 
     @property
     def platform(self) -> str:
-        """What runs it, as metadata names it: "mobilenets_onnx"."""
+        """Its runtime, as metadata names it: "mobilenets_onnx"."""
         return f"mobilenets_{type(self.predictor.engine).__name__.removesuffix('Engine').lower()}"
 
     def close(self) -> None:
-        """Answer what was accepted, then release the network. It may take as long as the longest request."""
+        """Answer the accepted requests, then release the network. This may take as long as the longest request."""
         self.batcher.close()
         self.predictor.close()
 
 
 def opened(source: Source, limits: Limits, watch: Watch) -> ServedModel:
-    """The model, opened, tried once and measured.
+    """The opened model, after a test run and measurement.
 
     Raises:
         MobileNetsError: it cannot be opened, or cannot run.
@@ -150,7 +150,7 @@ def opened(source: Source, limits: Limits, watch: Watch) -> ServedModel:
 
 
 def fingerprint(source: Source) -> object:
-    """Changes when the files of a model do. Files that are being replaced may be missing for a moment."""
+    """A value that changes when a model's files change. Files that are being replaced may be missing for a moment."""
     files = {candidate.file for candidate in candidates_in(source.path, source.engines)}
     checkpoint = checkpoint_in(source.path)
     if checkpoint is not None and not files:

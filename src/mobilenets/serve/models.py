@@ -1,4 +1,4 @@
-"""`Models`: the models of a server by name. One that was exported again is opened beside the old one, and takes its place."""
+"""`Models`: a server's models by name. When a model is exported again, it is opened beside the old one and then replaces it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 class Models:
-    """Opens the models, and holds them until `close`. After that only the event loop's thread may call it.
+    """Opens the models, and holds them until `close`. After construction, only the event loop's thread may call it.
 
     Args:
-        sources: where the models come from; the first is what `/predict` answers with by default.
-        limits: of the server.
-        metrics: that the models report to.
+        sources: where the models come from; the first one is the default for `/predict`.
+        limits: the server's limits.
+        metrics: the server's metrics.
 
     Raises:
         MobileNetsError: a model cannot be opened.
-        UsageError: two have the same name.
+        UsageError: two models have the same name.
     """
 
     def __init__(self, sources: Sequence[Source], limits: Limits, metrics: Metrics) -> None:
@@ -52,16 +52,16 @@ class Models:
 
     @property
     def served(self) -> Iterable[ServedModel]:
-        """All models, the first one first."""
+        """All models, in order."""
         return self._served.values()
 
     @property
     def names(self) -> list[str]:
-        """All names of the protocol."""
+        """All model names of the protocol."""
         return list(self._protocol)
 
     def of_name(self, name: str | None) -> ServedModel:
-        """The model of a name; the first if there is none.
+        """The model with this name; the first one if there is no name.
 
         Raises:
             RefusedError: there is no such model.
@@ -73,7 +73,7 @@ class Models:
         return self._served[name]
 
     def of_protocol(self, name: str) -> ProtocolModel:
-        """What the protocol calls by a name.
+        """The protocol's model with this name.
 
         Raises:
             RefusedError: there is no such model.
@@ -84,7 +84,7 @@ class Models:
 
     @contextmanager
     def using(self, model: ServedModel) -> Iterator[None]:
-        """Keeps a model open for a request until the block ends, also where another takes its place meanwhile."""
+        """Keep a model open for a request until the block ends, even if it is replaced in the meantime."""
         self._users[model] += 1
         try:
             yield
@@ -96,19 +96,19 @@ class Models:
                     self._unused[model].set()
 
     async def reload(self, names: Iterable[str] | None = None) -> None:
-        """Open models again and let them take the place of the old ones, which answer what they have accepted.
+        """Open models again and replace the old ones, which still answer their accepted requests.
 
         A model that cannot be opened is logged, and the old one stays.
 
         Args:
-            names: of the models; all by default.
+            names: names of the models; all by default.
         """
         async with self._turn:
             for name in list(self._served if names is None else names):
                 await self._reload(self._served[name])
 
     async def watch(self, seconds: float) -> None:
-        """Reload each model whose files have changed and then stay as they are; runs until it is cancelled."""
+        """Reload each model once its files have changed and are stable again; runs until it is cancelled."""
         last: dict[str, object] = {}
         tried: dict[str, object] = {}
         while True:
@@ -116,19 +116,19 @@ class Models:
             for name, model in list(self._served.items()):
                 now = await asyncio.to_thread(fingerprint, model.source)
                 if now != model.fingerprint and now != tried.get(name) and now == last.get(name):
-                    tried[name] = now  # once, if it cannot be opened
+                    tried[name] = now  # only once, even if it cannot be opened
                     await self.reload([name])
                 last[name] = now
 
     def close(self) -> None:
-        """Answer what was accepted, and release the models."""
+        """Answer the accepted requests, and release the models."""
         for model in self._served.values():
             model.close()
 
     async def _reload(self, old: ServedModel) -> None:
         try:
             new = await asyncio.to_thread(self._open, old.source)
-        except Exception as error:  # whatever it is, the old one goes on
+        except Exception as error:  # whatever it is, the old model stays
             ours = None if isinstance(error, MobileNetsError | OSError) else error
             event("reload failed", level=logging.ERROR, exception=ours, model=old.name, error=str(error))
             self._metrics.reloaded(old.name, "failed")

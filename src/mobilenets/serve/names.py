@@ -1,4 +1,4 @@
-"""What models are called in addresses."""
+"""Checks the names of models in addresses."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from mobilenets.errors import UsageError
 
 IMAGES = ".images"
-"""What the name of the protocol's model of encoded images ends in."""
+"""Suffix of the protocol's models for encoded images."""
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Refuse names that addresses cannot hold, or that mean two models.
+    """Check that names fit into addresses, and that each means only one model.
 
     Raises:
-        UsageError: there is such a name.
+        UsageError: a name does not.
     """
     for name in names:
         if not name or not all(character.isalnum() or character in "-_." for character in name) or not name.isascii():

@@ -1,4 +1,4 @@
-"""`Observed`: counts, times, numbers and logs every request, and refuses those that are too many at once."""
+"""`Observed`: counts, times, numbers and logs every request, and refuses requests if there are too many at once."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 REQUEST = "x-request-id"
 _REQUEST = re.compile(r"[\w.:-]{1,64}", re.ASCII)
-_CLOSED = 499  # nobody was there to get the answer
+_CLOSED = 499  # the client left before the answer
 _ENDING = RefusedError("busy", "the server is ending; try again", retry_s=5)
 _TOO_MANY = RefusedError("busy", "the server has too many requests at once; try again", retry_s=1)
 
 
 class Observed:
-    """An ASGI application before another.
+    """An ASGI middleware.
 
     Args:
-        app: the other.
-        metrics: what is counted and timed.
-        most: requests at once.
+        app: the wrapped application.
+        metrics: the server's metrics.
+        most: maximum number of simultaneous requests.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, *, most: int) -> None:
@@ -45,11 +45,11 @@ class Observed:
         self._count = count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and say what became of it."""
+        """Pass a request on, and record its outcome."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope  # uvicorn leaves the body out
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope  # uvicorn omits the body
         start = time.perf_counter()
         given = header(scope, REQUEST)
         number = given if _REQUEST.fullmatch(given) else f"{self._start}-{next(self._count)}"
@@ -67,10 +67,10 @@ class Observed:
         try:
             app = self._app if self._active <= self._most or scope["path"] in HEALTH else refusal(_TOO_MANY, self._metrics)
             await app(inner, receive, observed)
-        except asyncio.CancelledError:  # the server does not wait for it any longer
+        except asyncio.CancelledError:  # the server no longer waits for it
             if status == _CLOSED:
                 await refusal(_ENDING, self._metrics)(inner, receive, observed)
-        except Exception as error:  # answered with 500 by the application; here it is logged
+        except Exception as error:  # the application has answered it with 500; here it is logged
             failure = error
         finally:
             self._active -= 1

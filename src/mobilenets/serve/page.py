@@ -1,4 +1,4 @@
-"""The page of the server: a form that sends an image to `/predict` and shows the answer."""
+"""The server's page: a form that sends an image to `/predict` and shows the answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 
 
 def form_page(models: Iterable[ServedModel]) -> str:
-    """The page, which needs nothing from elsewhere."""
+    """The page, which is self-contained."""
     options = "".join(
         f"<option value='{escape(model.name)}'>{escape(model.name)}: {escape(model.predictor.manifest.task)}</option>"
         for model in models

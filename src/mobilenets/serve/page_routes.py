@@ -1,4 +1,4 @@
-"""`GET /`: the page that runs the model in the browser if there is one, otherwise the form, which is also at `/form`."""
+"""`GET /`: the page that runs the model in the browser, if available, otherwise the form, which is also at `/form`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def routes(models: Models, site: Site | None) -> APIRouter:
     """The routes.
 
     Args:
-        models: that are served; the page runs the first.
-        site: the page; None where nobody may have the model's file, as in a server with an API key.
+        models: the served models; the page runs the first one.
+        site: the page; None if clients may not have the model's file, as on a server with an API key.
     """
     router = APIRouter(include_in_schema=False)
 
@@ -40,7 +40,7 @@ def routes(models: Models, site: Site | None) -> APIRouter:
 
 
 def otherwise(models: Models, site: Site | None) -> Callable[[Request, Exception], Awaitable[Response]]:
-    """Answers what no route does: a file of the page if there is one, otherwise that there is nothing.
+    """A handler for paths without a route: it returns a file of the page, or 404.
 
     Args:
         models, site: as for `routes`.
@@ -60,6 +60,6 @@ def otherwise(models: Models, site: Site | None) -> Callable[[Request, Exception
 
 
 async def _file(models: Models, site: Site | None, path: str) -> Response | None:
-    """A file of the page; None where there is none."""
+    """A file of the page; None if there is no such file."""
     file = None if site is None else (await site.files(models.of_name(None))).get(path)
     return None if file is None else FileResponse(file, media_type=TYPES.get(file.suffix), headers=HEADERS)

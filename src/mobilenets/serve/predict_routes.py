@@ -1,4 +1,4 @@
-"""`POST /predict`: images in, the lines of `mobilenets predict --json` out, or the image with what was found."""
+"""`POST /predict`: images in, the lines of `mobilenets predict --json` out, or the image with the result drawn on it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Options(msgspec.Struct, frozen=True):
 
 
 def handlers(service: Service) -> Mapping[str, Handler]:
-    """The handler, for the models of a service."""
+    """The handler for a service's models."""
 
     async def predict(request: Request) -> ASGIApp:
         options = options_of(request.scope["query_string"])
@@ -69,7 +69,7 @@ def options_of(query: bytes) -> Options:
     Options(model=None, top=3, threshold=None, draw=True)
 
     Raises:
-        RefusedError: one is not as it must be, or there is no such option.
+        RefusedError: an option is not valid, or does not exist.
     """
     given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     for name in given:
@@ -83,10 +83,10 @@ def options_of(query: bytes) -> Options:
 
 
 async def _images(request: Request, body: Body, service: Service) -> list[EncodedImage]:
-    """The images of a request: a form's files, what lies at the addresses in JSON, or the body itself.
+    """The images in a request: a form's files, the images at the addresses in JSON, or the body itself.
 
     Raises:
-        RefusedError: there are none, or they cannot be had.
+        RefusedError: there are none, or they are unavailable.
     """
     content_type = header(request.scope, "content-type")
     media = content_type.partition(";")[0].strip().lower()
@@ -105,10 +105,10 @@ async def _images(request: Request, body: Body, service: Service) -> list[Encode
 
 
 def _one(image: EncodedImage, found: Answer | MobileNetsError) -> ASGIApp:
-    """The answer to an image.
+    """The response for a single image.
 
     Raises:
-        MobileNetsError: it has none; the message names the file of a form.
+        MobileNetsError: there is no answer; for a form, the message names the file.
     """
     if isinstance(found, MobileNetsError):
         raise _named(image, found)
@@ -116,10 +116,10 @@ def _one(image: EncodedImage, found: Answer | MobileNetsError) -> ASGIApp:
 
 
 def _several(images: list[EncodedImage], found: list[Answer | MobileNetsError]) -> ASGIApp:
-    """A line for each image; one that cannot be read has its reason there.
+    """The response for several images, one line each; for an unreadable image, the line gives the reason.
 
     Raises:
-        MobileNetsError: none can be read.
+        MobileNetsError: none of them can be read.
     """
     first = found[0]
     if isinstance(first, MobileNetsError) and all(isinstance(one, MobileNetsError) for one in found):
@@ -132,7 +132,7 @@ def _several(images: list[EncodedImage], found: list[Answer | MobileNetsError]) 
 
 
 def _named(image: EncodedImage, error: MobileNetsError) -> MobileNetsError:
-    """Why an image has no answer, after the name of its file."""
+    """The error for an image, with the name of its file in front."""
     if isinstance(error, RefusedError) and image.name != RAW:
         return RefusedError(error.reason, f"'{image.name[:80]}': {error}", retry_s=error.retry_s)
     return error

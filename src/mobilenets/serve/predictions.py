@@ -1,4 +1,4 @@
-"""What becomes of an encoded image: the words of `mobilenets predict --json`, or the image with what was found drawn on it."""
+"""The work for an encoded image: the record of `mobilenets predict --json`, or the image with the result drawn on it."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from mobilenets.serve.model import ServedModel
 
 TOP = 5
-"""Labels of an image, as `predict --json` prints them."""
+"""Default number of labels per image, as in `predict --json`."""
 
-WIDEST = 65_500  # px of a side that JPEG can hold
+WIDEST = 65_500  # maximum length of a side in JPEG, px
 QUALITY = 90
 
 
 def manifest_for(model: ServedModel, *, threshold: float | None, top: int | None) -> Manifest:
-    """What decodes the outputs for a request.
+    """The manifest for decoding a request, with its options.
 
     Raises:
-        RefusedError: an option is of another task.
+        RefusedError: an option is for another task.
     """
     manifest = model.predictor.manifest
     if top is not None and manifest.task != "classify":
@@ -48,14 +48,14 @@ def manifest_for(model: ServedModel, *, threshold: float | None, top: int | None
 
 
 def line_work(image: bytes, name: str, manifest: Manifest, *, pixels: int, top: int = TOP) -> Work:
-    """Answers with the line that `mobilenets predict --json` prints for an image.
+    """Work that answers with the line of `mobilenets predict --json` for an image.
 
     Args:
-        image: encoded.
-        name: of its file.
-        manifest: what decodes the outputs.
-        pixels: the most that an image may have.
-        top: labels, of a classifier.
+        image: the encoded image.
+        name: name of its file.
+        manifest: manifest for decoding the outputs.
+        pixels: maximum number of pixels of an image.
+        top: number of labels, for a classifier.
     """
     record = methodcaller("record", *((top,) if manifest.task == "classify" else ()))
 
@@ -72,12 +72,12 @@ def line_work(image: bytes, name: str, manifest: Manifest, *, pixels: int, top: 
 
 
 def drawn_work(image: bytes, manifest: Manifest, *, pixels: int, media: str) -> Work:
-    """Answers with the image and what was found drawn on it.
+    """Work that answers with the image and the result drawn on it.
 
     Args:
-        image: encoded.
-        manifest: what decodes the outputs.
-        pixels: the most that an image may have.
+        image: the encoded image.
+        manifest: manifest for decoding the outputs.
+        pixels: maximum number of pixels of an image.
         media: "image/jpeg" or "image/png".
     """
 
@@ -94,7 +94,7 @@ def drawn_work(image: bytes, manifest: Manifest, *, pixels: int, media: str) -> 
 
 
 def prepared(images: Sequence[bytes], manifest: Manifest, *, pixels: int) -> tuple[np.ndarray, list[Placement]]:
-    """The network's input for encoded images, N C H W, and where it lies on each.
+    """The network's input for encoded images, N C H W, and its placement on each image.
 
     Raises:
         RefusedError: one is too large, or cannot be decoded.
@@ -111,7 +111,7 @@ def prepared(images: Sequence[bytes], manifest: Manifest, *, pixels: int) -> tup
             reason: Reason = "pixels" if failure(error) == "bomb" else "image"
             raise RefusedError(reason, "; ".join(filter(None, (f"{where}{error}", error.hint)))) from error
     arrays = [array for array, _ in loaded]
-    batch = arrays[0][np.newaxis] if len(arrays) == 1 else np.stack(arrays)  # one is not copied
+    batch = arrays[0][np.newaxis] if len(arrays) == 1 else np.stack(arrays)  # a single image is not copied
     return batch, [place for _, place in loaded]
 
 

@@ -1,8 +1,7 @@
 """Requests and answers of the Open Inference Protocol, version 2, over REST, with its extension for binary tensors.
 
-The body of a request is JSON. With the header `Inference-Header-Content-Length` only that many bytes are JSON, and the values
-of the inputs that have the parameter `binary_data_size` follow, one after the other. Answers are written the same way where
-the request asks for it.
+A request's body is JSON. If the header `Inference-Header-Content-Length` is set, only that many bytes are JSON. The values of
+inputs with the parameter `binary_data_size` follow, one after another. Answers have the same form if the request asks for it.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
 
 HEADER = "Inference-Header-Content-Length"
 VERSION = "1"
-"""Of every model: a reload takes the place of what was there, under the same name and version."""
+"""The version of every model: a reloaded model keeps the name and version of the one that it replaces."""
 
 
 class Output(msgspec.Struct, frozen=True):
-    """An output that a request asks for."""
+    """A requested output."""
 
     name: str
     parameters: dict[str, Any] = {}  # Any: JSON
@@ -38,13 +37,13 @@ class Output(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class InferenceRequest:
-    """A request that is well-formed.
+    """A well-formed request.
 
     Args:
         inputs: its tensors.
-        outputs: what it asks for; empty for everything.
-        id: which the answer repeats.
-        parameters: of the whole request.
+        outputs: the requested outputs; empty for all.
+        id: an identifier that the answer repeats.
+        parameters: parameters of the whole request.
     """
 
     inputs: tuple[Tensor, ...]
@@ -55,11 +54,11 @@ class InferenceRequest:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A tensor as metadata describes it.
+    """The description of a tensor in metadata.
 
     Args:
-        name: of the input or output.
-        datatype: the protocol's name.
+        name: name of the input or output.
+        datatype: the protocol's name of its type.
         shape: its axes; -1 for any length.
     """
 
@@ -73,7 +72,7 @@ class Signature:
 
 
 def tensors_at(header_length: str | None) -> int:
-    """Where in a body the values behind the JSON begin, by the value of `HEADER`; 0 if there are none."""
+    """Offset in a body of the values after the JSON, according to `HEADER`; 0 if there are none."""
     return int(header_length) if header_length is not None and _DIGITS.fullmatch(header_length) else 0
 
 
@@ -81,8 +80,8 @@ def parse(body: Buffer, header_length: str | None) -> InferenceRequest:
     """The request in a body.
 
     Args:
-        body: all of it.
-        header_length: the value of `HEADER`; None where there is none.
+        body: the whole body.
+        header_length: the value of `HEADER`; None if it is missing.
 
     Raises:
         RefusedError: it is malformed; the message says where.
@@ -113,10 +112,10 @@ def parse(body: Buffer, header_length: str | None) -> InferenceRequest:
 
 
 def only_input(request: InferenceRequest, expected: Signature) -> Tensor:
-    """The input of a model that has one.
+    """The input of a request to a model with only one.
 
     Raises:
-        RefusedError: there are others, or its type or shape is another.
+        RefusedError: there are other inputs, or the type or shape is wrong.
     """
     if [tensor.name for tensor in request.inputs] != [expected.name]:
         given = ", ".join(f"'{tensor.name}'" for tensor in request.inputs) or "no input"
@@ -137,10 +136,10 @@ def only_input(request: InferenceRequest, expected: Signature) -> Tensor:
 
 
 def wanted(request: InferenceRequest, known: Sequence[str]) -> Sequence[Output]:
-    """The outputs that a request asks for; all if it names none.
+    """The requested outputs; all if the request names none.
 
     Raises:
-        RefusedError: the model has no such output, or one is asked for in a way that is not supported.
+        RefusedError: the model has no such output, or it is requested in an unsupported way.
     """
     for output in request.outputs:
         if output.name not in known:
@@ -161,10 +160,10 @@ def answer(
     """The answer to a request.
 
     Args:
-        model: its name.
-        request: that is answered.
-        asked: the outputs, as `wanted` gives them.
-        values: of the outputs; BYTES as a list.
+        model: the model's name.
+        request: the request.
+        asked: the requested outputs, as returned by `wanted`.
+        values: values of the outputs; BYTES as a list.
 
     Raises:
         RefusedError: a value cannot be written as JSON.
@@ -194,10 +193,10 @@ def answer(
 
 
 def check_version(name: str, version: str) -> str:
-    """The name of a model, if its version is the one there is.
+    """A model's name, after checking that the requested version exists.
 
     Raises:
-        RefusedError: it is another.
+        RefusedError: it does not exist.
     """
     if version != VERSION:
         raise RefusedError(
@@ -207,14 +206,14 @@ def check_version(name: str, version: str) -> str:
 
 
 def check_memory(what: str, parameters: Mapping[str, Any]) -> None:  # Any: JSON
-    """Refuse a tensor whose values are elsewhere.
+    """Check that a tensor's values are in the request.
 
     Args:
         what: the tensor, for people.
-        parameters: of it.
+        parameters: the tensor's parameters.
 
     Raises:
-        RefusedError: they name a region of shared memory.
+        RefusedError: they refer to shared memory.
     """
     if "shared_memory_region" in parameters:
         raise RefusedError("request", f"{what}: shared memory is not supported")
@@ -248,7 +247,7 @@ def _header_length(text: str | None, size_bytes: int) -> int:
 
 
 def _binary_size(tensor: _Input) -> int | None:
-    """The bytes of a tensor behind the JSON; None where it is in the JSON."""
+    """The size of a tensor after the JSON in bytes; None if it is inside the JSON."""
     check_memory(f"input '{tensor.name}'", tensor.parameters)
     size = tensor.parameters.get("binary_data_size")
     if size is None:

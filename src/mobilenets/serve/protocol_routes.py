@@ -21,7 +21,7 @@ EXTENSIONS = ["binary_tensor_data", "model_repository(index)"]
 
 
 def handlers(service: Service) -> Mapping[str, Handler]:
-    """The handlers of inference, for the models of a service."""
+    """The inference handlers for a service's models."""
 
     async def infer(request: Request) -> ASGIApp:
         name, version = request.path_params["name"], request.path_params.get("version", VERSION)

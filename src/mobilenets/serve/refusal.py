@@ -1,4 +1,4 @@
-"""`RefusedError`: why a request gets no answer, with the status of HTTP or gRPC that says whose fault it is."""
+"""`RefusedError`: why a request gets no answer, with an HTTP or gRPC status that tells client from server errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Reason = Literal[
     "gone",
     "output",
 ]
-"""What a refusal is counted under."""
+"""The reason under which a refusal is counted."""
 
 # fmt: off
 STATUS: Mapping[Reason, int] = {
@@ -36,22 +36,22 @@ STATUS: Mapping[Reason, int] = {
     "pixels":   413,
     "images":   413,
     "encoding": 415,
-    "image":    422,  # no image, or a damaged one
-    "output":   422,  # the network's answer to this input is not a number
-    "gone":     499,  # the client hung up
+    "image":    422,  # not an image, or damaged
+    "output":   422,  # the network's output for this input is not finite
+    "gone":     499,  # the client disconnected
     "busy":     503,
     "late":     504,  # the answer would not be ready in time
 }
 # fmt: on
 
 # fmt: off
-CODES: Mapping[Reason, str] = {  # by the names of gRPC
+CODES: Mapping[Reason, str] = {  # by gRPC's names
     "request":  "INVALID_ARGUMENT",
     "key":      "UNAUTHENTICATED",
     "urls":     "PERMISSION_DENIED",
     "model":    "NOT_FOUND",
     "slow":     "DEADLINE_EXCEEDED",
-    "bytes":    "RESOURCE_EXHAUSTED",  # as grpc itself says it
+    "bytes":    "RESOURCE_EXHAUSTED",  # the code that gRPC itself uses
     "pixels":   "INVALID_ARGUMENT",
     "images":   "INVALID_ARGUMENT",
     "encoding": "UNIMPLEMENTED",
@@ -65,12 +65,12 @@ CODES: Mapping[Reason, str] = {  # by the names of gRPC
 
 
 class RefusedError(MobileNetsError):
-    """A request that is not answered.
+    """A request that is refused.
 
     Args:
-        reason: what it is counted under; it decides the status.
+        reason: the reason under which it is counted; it determines the status.
         message: what was wrong, for the client.
-        retry_s: after how many seconds the client may try again; 0 if that would not help.
+        retry_s: seconds until the client may try again; 0 if that would not help.
     """
 
     def __init__(self, reason: Reason, message: str, *, retry_s: int = 0) -> None:
@@ -85,7 +85,7 @@ class RefusedError(MobileNetsError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Further headers of the answer."""
+        """Additional headers of the response."""
         if self.reason == "key":
             return {"WWW-Authenticate": "Bearer"}
         return {"Retry-After": str(self.retry_s)} if self.retry_s else {}

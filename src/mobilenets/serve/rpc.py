@@ -1,7 +1,7 @@
-"""`Rpc`: the Open Inference Protocol over gRPC, beside the HTTP server: the same models, limits and queues.
+"""`Rpc`: the Open Inference Protocol over gRPC, beside the HTTP server, with the same models, limits and queues.
 
-Each method is registered as one that reads a stream of requests, of which it takes the first. On the wire that is the same; but
-so the key, the number of requests and the time are looked at before a message is read, as over HTTP.
+Each method is registered as reading a stream of requests, of which it takes only the first. On the wire this is the same as a
+single request. But it allows checking the key, the number of requests and the time before a message is read, as over HTTP.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from mobilenets.serve.rpc_messages import Message, answer_raw, answer_typed, dec
 from mobilenets.serve.service import Body, Service
 
 HEALTH = ("ServerLive", "ServerReady")
-"""What says that the server lives: always, and to everybody."""
+"""The health checks, which are always answered, for everybody."""
 
 _TOO_MANY = RefusedError("busy", "the server has too many requests at once; try again", retry_s=1)
 _KEY = RefusedError("key", "this server asks for an API key, as 'authorization: Bearer KEY' or 'x-api-key: KEY'")
 
 
 class _Call:
-    """A request that is being answered.
+    """A request in progress.
 
     Args:
-        context: of grpc.
-        deadline: of the answer, as `time.monotonic` counts.
-        share: counts what it has in memory.
+        context: grpc's context.
+        deadline: deadline of the answer, in the time of `time.monotonic`.
+        share: counts the request's bytes in memory.
     """
 
     def __init__(self, context: grpc.aio.ServicerContext, deadline: float, share: Share) -> None:
@@ -52,12 +52,12 @@ class _Call:
 
 
 class Rpc:
-    """A gRPC server, which answers from `start` until `stop`.
+    """A gRPC server, which answers between `start` and `stop`.
 
     Args:
-        service: what answers.
-        host, port: that it listens on.
-        key: that requests must carry; "" for none.
+        service: answers the requests.
+        host, port: the address to listen on.
+        key: the API key that requests must carry; "" for none.
     """
 
     def __init__(self, service: Service, host: str, port: int, key: str) -> None:
@@ -83,16 +83,16 @@ class Rpc:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     async def start(self) -> None:
-        """Begin to listen.
+        """Start listening.
 
         Raises:
-            MobileNetsError: the address cannot be had.
+            MobileNetsError: the address is not available.
         """
         limits = self._service.limits
         options = [
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", limits.size_bytes),
-            ("grpc.compression_enabled_algorithms_bitset", 1),  # as they are
+            ("grpc.compression_enabled_algorithms_bitset", 1),  # uncompressed only
         ]
         self._server = grpc.aio.server(options=options)
         handlers = {name: grpc.stream_unary_rpc_method_handler(self._handler(name)) for name in self._methods}
@@ -104,7 +104,7 @@ class Rpc:
         await self._server.start()
 
     async def stop(self, grace_s: float) -> None:
-        """Take no new requests, and wait until those that were accepted are answered, but not for longer than `grace_s`."""
+        """Stop taking requests, and wait for the accepted ones, but for no longer than `grace_s`."""
         if self._server is not None:
             await self._server.stop(grace_s)
 
@@ -131,7 +131,7 @@ class Rpc:
                 except MobileNetsError as error:
                     code = "INTERNAL"
                     await context.abort(grpc.StatusCode.INTERNAL, str(error))
-                except Exception as error:  # answered, and logged
+                except Exception as error:  # answered and logged
                     code, failure = "INTERNAL", error
                     await context.abort(grpc.StatusCode.INTERNAL, "the server made a mistake; its log says more")
                 finally:
@@ -162,7 +162,7 @@ class Rpc:
                 data = await anext(aiter(requests), None)
         except TimeoutError as error:
             raise RefusedError("slow", "the request did not arrive in time") from error
-        if data is None:  # grpc has refused it already, in its own words, unless there was none
+        if data is None:  # grpc has already refused it with its own message, or there was none
             most = self._service.limits.size_bytes
             raise RefusedError("bytes", f"there is no message, or it has more than {most:,} bytes, which is the limit")
         call.share.take(len(data))
@@ -196,7 +196,7 @@ class Rpc:
     async def _model_ready(self, message: Message, call: _Call) -> Message:
         try:
             self._model(message.name, message.version, call)
-        except RefusedError:  # to clients it is not ready, as of any server of the protocol
+        except RefusedError:  # clients are told that it is not ready, as the protocol says
             return CLASSES["ModelReadyResponse"](ready=False)
         return CLASSES["ModelReadyResponse"](ready=True)
 
@@ -223,7 +223,7 @@ class Rpc:
             service.metrics.of_model(served.name).stage("receive", time.monotonic() - call.started)
             write = answer_raw if message.raw_input_contents else answer_typed
             work = model.work(lambda: request_of(message), write)
-            body = Body(b"", call.deadline, call.share, lambda gone: None)  # who hangs up cancels the task
+            body = Body(b"", call.deadline, call.share, lambda gone: None)  # if the client disconnects, the task is cancelled
             (found,) = await service.answers(served, [work], body)
         if isinstance(found, MobileNetsError):
             raise found

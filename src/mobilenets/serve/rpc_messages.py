@@ -1,6 +1,6 @@
-"""Requests and answers of the Open Inference Protocol, version 2, over gRPC: as the REST form has them, or raw.
+"""Requests and answers of the Open Inference Protocol, version 2, over gRPC, with typed or raw tensors.
 
-The values of a tensor stand in the field of its type, or as bytes in `raw_input_contents`. The answer follows the request.
+A tensor's values are in the field for its type, or as bytes in `raw_input_contents`. The answer uses the request's form.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 PROTOBUF = "application/grpc"
 
-Message = Any  # of a class that protobuf makes
+Message = Any  # an instance of a class that protobuf creates
 
 
 def decoded(name: str, data: bytes) -> Message:
-    """The message of a kind; raises RefusedError if it is none."""
+    """The decoded message of this kind; raises RefusedError if the data is not one."""
     try:
         return CLASSES[name].FromString(data)
     except DecodeError as error:
@@ -37,7 +37,7 @@ def request_of(message: Message) -> InferenceRequest:
     """The request in a `ModelInferRequest`.
 
     Raises:
-        RefusedError: it has values in two places, or as many raw tensors as there are no inputs for.
+        RefusedError: it has values in both places, or the number of raw tensors is not that of the inputs.
     """
     raws = message.raw_input_contents
     if raws and len(raws) != len(message.inputs):
@@ -58,7 +58,7 @@ def request_of(message: Message) -> InferenceRequest:
 def answer_raw(
     model: str, request: InferenceRequest, asked: Sequence[Output], values: Mapping[str, NDArray[Any] | Sequence[bytes]]
 ) -> Answer:
-    """The answer to a request whose tensors are raw; the arguments are those of `protocol.answer`."""
+    """The answer to a request with raw tensors; the arguments are those of `protocol.answer`."""
     response = _response(model, request, asked, values)
     for output in asked:
         found = values[output.name]
@@ -69,7 +69,7 @@ def answer_raw(
 def answer_typed(
     model: str, request: InferenceRequest, asked: Sequence[Output], values: Mapping[str, NDArray[Any] | Sequence[bytes]]
 ) -> Answer:
-    """The answer to a request whose tensors have types; one with a type that has no field is raw."""
+    """The answer to a request with typed tensors; a tensor whose type has no field is raw."""
     response = _response(model, request, asked, values)
     if any(one.datatype not in CONTENTS for one in response.outputs):
         return answer_raw(model, request, asked, values)
@@ -94,7 +94,7 @@ def _response(
 
 
 def _packed(tensor: Message) -> bytes:
-    """The values of an input that has a type, as they would stand raw; types that no model takes are left out."""
+    """The values of a typed input as raw bytes; types that no model takes are left out."""
     if tensor.datatype == FLOATS:
         values = tensor.contents.fp32_contents
         return np.fromiter(values, "<f4", len(values)).tobytes()

@@ -1,4 +1,4 @@
-"""Runs the server until it is told to stop: `SIGTERM` or Ctrl-C ends it gracefully, `SIGHUP` opens the models again."""
+"""Runs the server until it is stopped: `SIGTERM` or Ctrl-C end it gracefully, `SIGHUP` reloads the models."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
     from mobilenets.serve.rpc import Rpc
 
 KEEP_ALIVE_S = 30
-GRACE_S = 10  # after the time that a request has
-HEADERS_S = 2  # that a client has for its headers, however little time a request has: nothing of it can be answered yet
+GRACE_S = 10  # added to a request's time limit
+HEADERS_S = 2  # time limit for a request's headers, however short that for requests is, since nothing can be answered before
 _BACKLOG = 2048
 _HOSTS = "--host 127.0.0.1 is this machine alone, --host 0.0.0.0 is every address that it has"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a server runs.
+    """A server's settings.
 
     Args:
-        host, port: that it listens on; port 0 for any free one.
-        limits: of requests.
-        access: who may ask.
-        grpc: the port of gRPC, 0 for any free one; None for no gRPC.
-        watch_s: after how many seconds the files of the models are looked at again; None for never.
+        host, port: the address to listen on; port 0 for any free one.
+        limits: limits of requests.
+        access: who may send requests.
+        grpc: the port for gRPC, 0 for any free one; None for no gRPC.
+        watch_s: interval in seconds for checking the models' files; None to never check.
         json_lines: whether the log is JSON.
     """
 
@@ -61,16 +61,16 @@ class Settings:
 
 
 def serve(sources: Sequence[Source], settings: Settings, *, ready: Callable[[Models, Sequence[str]], object]) -> None:
-    """Open the models and answer until a signal ends the server.
+    """Open the models and answer requests until a signal ends the server.
 
     Args:
-        sources: of the models.
-        settings: how the server runs.
-        ready: is called with the models and the server's addresses, of HTTP and of gRPC if there is one, when it listens.
+        sources: the models.
+        settings: the server's settings.
+        ready: called when the server listens, with the models and the server's addresses, first HTTP, then gRPC if enabled.
 
     Raises:
-        MissingExtraError: gRPC is asked for, and not installed.
-        MobileNetsError: a model cannot be opened, or the port not be had.
+        MissingExtraError: gRPC is enabled but not installed.
+        MobileNetsError: a model cannot be opened, or the port is not available.
     """
     with contextlib.closing(bound(settings.host, settings.port)) as listening, hangups() as hung_up:
         metrics = Metrics()
@@ -82,35 +82,35 @@ def serve(sources: Sequence[Source], settings: Settings, *, ready: Callable[[Mod
         addresses = [f"http://{where}:{listening.getsockname()[1]}", *([f"grpc://{rpc.address}"] if rpc else [])]
         configure(json_lines=settings.json_lines)
         gc.collect()
-        gc.freeze()  # what is open now stays; to look through it again and again would cost a tenth of a small request
+        gc.freeze()  # exempts long-lived objects from garbage collection, which would take a tenth of a small request's time
         Server(app, service, lambda: ready(models, addresses), rpc, hung_up).run(sockets=[listening])
 
 
 def rpc_of(service: Service, host: str, port: int, access: Access) -> Rpc:
-    """The gRPC server, which begins with the HTTP server.
+    """The gRPC server, which starts with the HTTP server.
 
     Args:
-        service: what answers.
-        host, port: that it listens on; port 0 for any free one.
-        access: who may ask.
+        service: answers the requests.
+        host, port: the address to listen on; port 0 for any free one.
+        access: who may send requests.
 
     Raises:
         MissingExtraError: gRPC is not installed.
-        MobileNetsError: the port cannot be had.
+        MobileNetsError: the port is not available.
     """
     try:
         from mobilenets.serve.rpc import Rpc
     except ImportError as error:
         raise MissingExtraError("grpcio", "grpc") from error
-    with contextlib.closing(bound(host, port, option="--grpc 8002")) as found:  # grpc binds by itself, and says less
+    with contextlib.closing(bound(host, port, option="--grpc 8002")) as found:  # grpc's own errors say less
         return Rpc(service, host, found.getsockname()[1], access.key)
 
 
 def bound(host: str, port: int, *, option: str = "--port 8001") -> socket.socket:
-    """A socket that listens: who comes before the models are open waits.
+    """A listening socket: clients that connect before the models are open wait.
 
     Raises:
-        MobileNetsError: the address cannot be had.
+        MobileNetsError: the address is not available.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
@@ -130,7 +130,7 @@ def bound(host: str, port: int, *, option: str = "--port 8001") -> socket.socket
 
 @contextlib.contextmanager
 def hangups() -> Iterator[Sequence[int]]:
-    """`SIGHUP` as often as it comes until the block ends or a server listens to it; otherwise it would end the process."""
+    """The `SIGHUP` signals received until the block ends or a server handles them; otherwise they would end the process."""
     came: list[int] = []
     if not _hears_hangups():
         yield came
@@ -147,14 +147,14 @@ def _hears_hangups() -> bool:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which ends quietly after a signal, and opens models again on `SIGHUP`.
+    """uvicorn's server, which ends quietly after a signal, and reloads models on `SIGHUP`.
 
     Args:
-        app: that answers.
-        service: what answers; its models are opened again.
-        ready: is called when the server listens.
-        rpc: begins and ends with it; None for no gRPC.
-        hung_up: each `SIGHUP` that came before the server could listen to it.
+        app: the application.
+        service: the service whose models are reloaded.
+        ready: called when the server listens.
+        rpc: the gRPC server, which starts and stops with it; None for no gRPC.
+        hung_up: the `SIGHUP` signals that came before the server could handle them.
     """
 
     def __init__(
@@ -186,10 +186,10 @@ class Server(uvicorn.Server):
         self._reloads: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen."""
+        """Start listening."""
         if _hears_hangups():
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
-        if self._hung_up:  # while the models were opened, maybe from files that have been replaced since
+        if self._hung_up:  # received while the models were opened, perhaps from files that have been replaced since
             self._reload()
         await super().startup(sockets)
         if self._rpc is not None:
@@ -197,7 +197,7 @@ class Server(uvicorn.Server):
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take nothing new, and answer what was accepted; then the models are closed."""
+        """Stop taking requests, answer the accepted ones, then close the models."""
         event("ending", requests=len(self.server_state.tasks))
         if self._rpc is not None:
             for one in self.servers:
@@ -208,7 +208,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """End gracefully on the first signal, at once on a second Ctrl-C; unlike uvicorn, without raising it again."""
+        """End gracefully on the first signal, and at once on a second Ctrl-C; unlike uvicorn, do not raise the signal again."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -220,9 +220,9 @@ class Server(uvicorn.Server):
                 signal.signal(one, handler)
 
     def _last(self, app: ASGIApp) -> ASGIApp:
-        """The application, whose answers say after the signal to end that no other follows on their connection.
+        """The application, whose responses close their connection once the server is ending.
 
-        At a second Ctrl-C it is cancelled, of which it tells by a traceback that nobody needs.
+        A second Ctrl-C cancels it; the traceback of that is suppressed.
         """
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -239,5 +239,5 @@ class Server(uvicorn.Server):
 
     def _reload(self) -> None:
         task = asyncio.get_running_loop().create_task(self._models.reload())
-        self._reloads.add(task)  # or it might be collected while it runs
+        self._reloads.add(task)  # keeps the task from being garbage-collected while it runs
         task.add_done_callback(self._reloads.discard)

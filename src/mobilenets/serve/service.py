@@ -1,4 +1,4 @@
-"""`Service`: what the routes of the server share, and how a request becomes an answer."""
+"""`Service`: what the server's routes share, and how a request is answered."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Body:
 
     Args:
         data: its bytes.
-        deadline: of the answer, as `time.monotonic` counts.
-        share: counts what the request has in memory.
-        watch: takes what is called when the client hangs up; None for nothing any more.
+        deadline: deadline of the answer, in the time of `time.monotonic`.
+        share: counts the request's bytes in memory.
+        watch: sets the function to call when the client disconnects; None removes it.
     """
 
     data: Buffer
@@ -54,11 +54,11 @@ class Service:
     """What the routes share.
 
     Args:
-        models: that are served.
-        limits: of requests.
+        models: the served models.
+        limits: limits of requests.
         held: counts the bytes in memory.
-        metrics: what is counted and timed.
-        places: where images are fetched from.
+        metrics: the server's metrics.
+        places: places from which images may be fetched.
     """
 
     models: Models
@@ -72,12 +72,12 @@ class Service:
         """The body of a request to a model, which stays open until the block ends.
 
         Args:
-            request: whose body it is.
-            model: that is asked.
-            aligned: where in the body a tensor begins.
+            request: the request.
+            model: the requested model.
+            aligned: offset of a tensor in the body.
 
         Raises:
-            RefusedError: the model has too much to do, which is said before the body is read, or the body is not accepted.
+            RefusedError: the model is too busy, which is checked before the body is read, or the body is not accepted.
         """
         note(request, model=model.name)
         model.batcher.check()
@@ -89,10 +89,10 @@ class Service:
             yield Body(data, deadline, share, request.scope["extensions"][LINK].watch)
 
     async def answers(self, model: ServedModel, works: Sequence[Work], body: Body) -> list[Answer | MobileNetsError]:
-        """What a model answers to each of several works, or why it does not.
+        """A model's answers to several works, or the error for each that has none.
 
         Raises:
-            RefusedError: they are not accepted, not all are answered in time, or the client hangs up, who needs no answer.
+            RefusedError: they are not accepted, are not all answered in time, or the client has disconnected.
         """
         futures = model.batcher.submit(works, deadline=body.deadline)
         loop = asyncio.get_running_loop()
@@ -106,8 +106,8 @@ class Service:
             if not answered.done() and all(future.done() for future in futures):
                 answered.set_result(None)
 
-        def done(_: Future[Answer]) -> None:  # in the thread of a worker
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        def done(_: Future[Answer]) -> None:  # runs in a worker's thread
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody waits
                 loop.call_soon_threadsafe(look)
 
         for future in futures:
@@ -121,11 +121,11 @@ class Service:
             late.cancel()
             body.watch(None)
             for future in futures:
-                future.cancel()  # what has not begun will not run
+                future.cancel()  # work that has not begun will not run
         return [_answer(future) for future in futures]
 
     async def answer(self, model: ServedModel, work: Work, body: Body) -> ASGIApp:
-        """The response to a request that is one work.
+        """The response to a request with a single work.
 
         Raises:
             MobileNetsError: there is no answer.
@@ -137,12 +137,12 @@ class Service:
 
 
 def note(request: Request, **facts: object) -> None:
-    """Facts of a request for the log and the metrics."""
+    """Add facts about a request for the log and the metrics."""
     request.scope.setdefault(FACTS, {}).update(facts)
 
 
 def response(answer: Answer) -> ASGIApp:
-    """The response that is an answer."""
+    """An answer as a response."""
     headers = {"content-length": str(len(answer.body)), "content-type": answer.media, **answer.headers}
 
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,7 +154,7 @@ def response(answer: Answer) -> ASGIApp:
 
 
 def refusal(error: MobileNetsError, metrics: Metrics) -> JSONResponse:
-    """The response to a request that has no answer; it is counted."""
+    """The response to a refused request, which is also counted."""
     if isinstance(error, RefusedError):
         metrics.rejected(error.reason)
         return JSONResponse({"error": str(error)}, error.status, headers=error.headers)
@@ -162,14 +162,14 @@ def refusal(error: MobileNetsError, metrics: Metrics) -> JSONResponse:
 
 
 FACTS = "mobilenets"
-"""Where a request's scope holds the facts."""
+"""Key of the facts in a request's scope."""
 
 HEALTH = ("/v2/health/live", "/v2/health/ready")
-"""What says that the server lives: always, and to everybody."""
+"""The health checks, which are always answered, for everybody."""
 
 
 def _answer(future: Future[Answer]) -> Answer | MobileNetsError:
-    """What a worker returned or raised; a mistake of ours is raised here."""
+    """A worker's result or error; an error of our own is raised here."""
     error = future.exception()
     if error is None:
         return future.result()

@@ -1,4 +1,4 @@
-"""`Site`: the page that runs a served model in the browser, where it is built and the model can be run there."""
+"""`Site`: the page that runs a served model in the browser, if the page is built and can run the model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INDEX = "index.html"
 
 
 class Site:
-    """Writes the page with a model into a folder of its own, when it is first asked for, and again for another model."""
+    """Writes the page with a model to a temporary folder when it is first requested, and again for another model."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
@@ -28,7 +28,7 @@ class Site:
         self._files: Mapping[str, Path] = {}
 
     async def files(self, model: ServedModel) -> Mapping[str, Path]:
-        """The files of the page by their paths in its address; none where there is no page for this model."""
+        """The page's files by their paths in addresses; empty if there is no page for this model."""
         async with self._turn:
             if self._model is not model:
                 old = self._folder
@@ -45,11 +45,11 @@ class Site:
 
 
 def _written(model: ServedModel) -> tuple[tempfile.TemporaryDirectory[str] | None, Mapping[str, Path]]:
-    """The page with a model, in a folder, and its files; None where there is none."""
+    """The page with a model, written to a folder, and its files; None if there is no page."""
     network = next((found.file for found in candidates_in(model.source.path) if found.file.suffix.lower() == ".onnx"), None)
     try:
         page_folder()
-    except ExportError:  # a checkout where it is not built
+    except ExportError:  # a checkout in which the page is not built
         network = None
     if network is None:
         return None, {}

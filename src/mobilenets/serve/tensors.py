@@ -1,4 +1,4 @@
-"""Tensors as the Open Inference Protocol writes them: in JSON, or as bytes behind the JSON."""
+"""Tensors in the Open Inference Protocol: in JSON, or as bytes after the JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # fmt: off
-DATATYPES: Mapping[str, str] = {  # NumPy's name: the protocol's
+DATATYPES: Mapping[str, str] = {  # NumPy's name: the protocol's name
     "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
     "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
     "float16": "FP16", "float32": "FP32", "float64": "FP64",
@@ -27,7 +27,7 @@ DATATYPES: Mapping[str, str] = {  # NumPy's name: the protocol's
 # fmt: on
 
 FLOATS, TEXTS = "FP32", "BYTES"
-_MOST = 2**31  # elements; what no request can hold
+_MOST = 2**31  # elements, more than any request can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Tensor:
     """One input of a request.
 
     Args:
-        name: of the input.
+        name: name of the input.
         shape: its axes.
-        datatype: the protocol's name.
-        data: the JSON of the values; empty where they are behind the JSON.
-        raw: the values behind the JSON; None where they are in the JSON.
+        datatype: the protocol's name of its type.
+        data: the JSON of the values; empty if they are after the JSON.
+        raw: the values after the JSON; None if they are in the JSON.
     """
 
     name: str
@@ -50,10 +50,10 @@ class Tensor:
 
     @property
     def elements(self) -> int:
-        """How many values the shape has.
+        """The number of values in its shape.
 
         Raises:
-            RefusedError: it is no shape.
+            RefusedError: the shape is not valid.
         """
         if any(side < 1 for side in self.shape) or len(self.shape) > _AXES:
             raise RefusedError("request", f"input '{self.name}' has shape {list(self.shape[: _AXES + 1])}; axes are at least 1")
@@ -67,10 +67,10 @@ _AXES = 8
 
 
 def floats(tensor: Tensor) -> NDArray[np.float32]:
-    """The values of an FP32 tensor in its shape.
+    """The values of an FP32 tensor, in its shape.
 
     Raises:
-        RefusedError: they are not as many as the shape says, not numbers, or not finite.
+        RefusedError: their number does not match the shape, or they are not finite numbers.
     """
     count = tensor.elements
     if tensor.raw is not None:
@@ -92,10 +92,10 @@ def floats(tensor: Tensor) -> NDArray[np.float32]:
 
 
 def texts(tensor: Tensor) -> list[bytes]:
-    """The elements of a BYTES tensor: behind the JSON as they are, in the JSON as base64.
+    """The elements of a BYTES tensor: unchanged after the JSON, base64 inside the JSON.
 
     Raises:
-        RefusedError: they are not as many as the shape says, or damaged.
+        RefusedError: their number does not match the shape, or they are damaged.
     """
     count = tensor.elements
     found = _decoded(tensor) if tensor.raw is None else _split(tensor.name, tensor.raw)
@@ -107,7 +107,7 @@ def texts(tensor: Tensor) -> list[bytes]:
 
 
 def joined(elements: Sequence[bytes]) -> bytes:
-    """The elements of a BYTES tensor as they stand behind the JSON: each after its length, little-endian in 4 bytes.
+    """The elements of a BYTES tensor as stored after the JSON: each with its length in front, little-endian in 4 bytes.
 
     >>> joined([b"ab"])
     b'\\x02\\x00\\x00\\x00ab'
@@ -116,12 +116,12 @@ def joined(elements: Sequence[bytes]) -> bytes:
 
 
 def little_endian(array: NDArray[Any]) -> bytes:
-    """The values of an array as they stand behind the JSON."""
+    """The values of an array as stored after the JSON."""
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _finite(values: NDArray[np.floating[Any]]) -> bool:
-    """Whether all values are finite. Their sum says so at once, unless it overflows."""
+    """Whether all values are finite. Their sum is a fast test, unless it overflows."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
 
@@ -143,12 +143,12 @@ def _split(name: str, raw: memoryview) -> list[bytes]:
 
 
 def _numbers(tensor: Tensor) -> NDArray[np.float64]:
-    """The values in JSON, flat or nested as deep as the shape."""
+    """The values in JSON, flat or nested like the shape."""
     depth = len(tensor.shape)
     kinds = _NESTED[: max(1, depth)]
     for kind in dict.fromkeys((kinds[0], kinds[-1])):
         try:
-            with np.errstate(over="ignore"):  # beyond FP32 a value is infinite, and refused
+            with np.errstate(over="ignore"):  # a value beyond FP32 becomes infinite, and is refused
                 return np.asarray(_data(tensor, kind), np.float64).astype(np.float32).astype(np.float64).ravel()
         except (msgspec.ValidationError, ValueError, OverflowError):
             continue

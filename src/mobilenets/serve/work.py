@@ -1,4 +1,4 @@
-"""What a request asks of a model, in the two steps between which the network runs."""
+"""The work of a request on a model, in two steps: before and after the network runs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ BINARY = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The body of an answer.
+    """The body of a response.
 
     Args:
         body: its bytes.
         media: its media type.
-        headers: further ones.
+        headers: additional headers.
     """
 
     body: bytes
@@ -33,11 +33,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the network runs on, and what becomes of its outputs.
+    """The input of the network, and how its outputs are used.
 
     Args:
         batch: preprocessed images, N C H W; at least one.
-        finish: makes the answer from the outputs for these images; may raise MobileNetsError.
+        finish: creates the answer from the outputs for these images; may raise MobileNetsError.
     """
 
     batch: NDArray[np.float32]
@@ -45,4 +45,4 @@ class Prepared:
 
 
 Work = Callable[[], Prepared]
-"""Reads and prepares what a request holds; may raise MobileNetsError. A worker thread calls it."""
+"""Reads and preprocesses the content of a request; may raise MobileNetsError. Called from a worker thread."""

@@ -106,8 +106,9 @@ class Pace:
         return min(wanted, step + max(0, math.floor(room / max(self.step_seconds + share, 1e-9))))
 
     def left(self, step: int, steps: int) -> float:
-        """Seconds until everything is done: validations, export, report, and the trainings that follow. At the end of the last
-        step, its validation counts as done.
+        """Seconds until everything is done: validations, export, report, and the trainings that follow.
+
+        At the end of the last step, its validation counts as done.
         """
         interval = self._recipe.evaluate_every_epochs * self._per_epoch
         validations = steps // interval - step // interval + (steps % interval != 0) if steps > step else 0

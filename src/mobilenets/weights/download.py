@@ -28,7 +28,7 @@ def fetch(entry: PublicWeights, *, timeout_s: float = 15.0) -> Path:
     """The file of public weights, from a cache or downloaded into one.
 
     Args:
-        entry: the weights' entry in the catalogue.
+        entry: the weights' entry in the catalog.
         timeout_s: maximum time for the server to respond.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where a classifier looked, drawn on the image: grey where it did not, and the warmer the more it did."""
+"""Occlusion maps drawn on images: the more important a part is, the warmer its color; the rest is grey."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment.upsample import axis, upsampled
 
 _WARM = np.array([(180, 30, 20), (250, 150, 20), (255, 240, 120)], np.float32)
-"""Red, green and blue at a third, at two thirds and at the top of the scale."""
+"""Red, green and blue at one third, two thirds and the top of the scale."""
 
 _OPACITY = 0.75
 
 
 def look(predictor: Predictor, read_image: Callable[[str], bytes]) -> Callable[[str], bytes] | None:
-    """What draws where the network looked on the image of a name, as JPEG; None where the network is no classifier.
+    """A function that draws the occlusion map on the image of a given name, as JPEG; None if the network is not a classifier.
 
     Args:
         predictor: the network.
@@ -33,7 +33,7 @@ def look(predictor: Predictor, read_image: Callable[[str], bytes]) -> Callable[[
         return None
 
     def drawn(name: str) -> bytes:
-        """The image with where the network looked; empty where it cannot be read any more."""
+        """The image with its occlusion map; empty if it cannot be read any more."""
         try:
             data = read_image(name)
             return _jpeg(overlay(decode_image(data, at_least=SHOWN), looked(predictor, data)))
@@ -44,7 +44,7 @@ def look(predictor: Predictor, read_image: Callable[[str], bytes]) -> Callable[[
 
 
 def overlay(image: Image.Image, found: Looked) -> Image.Image:
-    """The image in grey with the importance of its parts in warm colors, reduced for the page."""
+    """The image in grey with the importance of its parts in warm colors, downsized for the page."""
     small = image.convert("L")
     small.thumbnail((SHOWN, SHOWN))
     place = found.placement
@@ -59,7 +59,7 @@ def overlay(image: Image.Image, found: Looked) -> Image.Image:
 
 
 def _colors(heat: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Red, green and blue of values from 0 to 1, H W 3."""
+    """Red, green and blue for values from 0 to 1, H W 3."""
     at = np.linspace(1 / 3, 1, len(_WARM))
     return np.stack([np.interp(heat, at, _WARM[:, channel]) for channel in range(3)], axis=-1).astype(np.float32)
 

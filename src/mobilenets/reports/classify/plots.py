@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def plots(report: Report, cells: Sequence[Cell]) -> Iterator[Plot]:
-    """The plots that make sense for a report.
+    """The plots that apply to a report.
 
     Args:
-        report: of a classifier.
-        cells: of the confusion matrix, that open.
+        report: a classifier's report.
+        cells: the clickable cells of the confusion matrix.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -49,7 +49,7 @@ def plots(report: Report, cells: Sequence[Cell]) -> Iterator[Plot]:
 
 
 def reliability(report: Report) -> Figure:
-    """Accuracy in bins of score, with the diagonal on which scores mean what they say."""
+    """Accuracy per bin of scores, with the diagonal of perfect calibration."""
     bins = report.reliability
     figure, axes = figure_of(4.6, 4.2)
     largest = max(bar.count for bar in bins)
@@ -69,7 +69,7 @@ def reliability(report: Report) -> Figure:
 
 
 def scores(report: Report) -> Figure:
-    """Histogram of the highest scores, right and wrong predictions stacked."""
+    """Histogram of the highest scores, with right and wrong predictions stacked."""
     correct = report.predicted == report.truth
     figure, axes = figure_of(4.6, 4.2)
     edges = np.linspace(0, 1, 26).tolist()

@@ -89,7 +89,7 @@ def brief(report: Report, worst: int) -> Brief:
 
 
 def remarks(report: Report) -> list[Remark]:
-    """Remarks on whether the accuracy is above that of a constant answer, and whether the temperature helps."""
+    """Remarks on whether the accuracy is above that of a constant prediction, and whether the temperature helps."""
     remarks = []
     support = np.bincount(report.truth, minlength=len(report.labels))
     share, label = support.max() / len(report), report.labels[int(support.argmax())]
@@ -118,7 +118,7 @@ def support(report: Report) -> dict[str, int]:
 
 
 def per_image(report: Report) -> Mapping[str, NDArray[Any]]:  # Any: arrays of several types
-    """What `compare` needs to know about each image."""
+    """The results for each image that `compare` needs."""
     return {
         "truth": report.truth,
         "predicted": report.predicted,

@@ -1,4 +1,4 @@
-"""The boxes behind the cells of a detector's confusion matrix, each cut out of its image with what is around it."""
+"""The boxes behind the cells of a detector's confusion matrix, each cropped from its image with its surroundings."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mobilenets.reports.detect.colors import MISSED, OTHER, RIGHT, WRONG
 from mobilenets.reports.page import SMALL, Cell, Fact, Shown, shown
 from mobilenets.runtime.detect.draw import Mark, draw_marks
 
-AROUND = 1.6  # the side of what is cut out, in lengths of the box
-LEAST = 32.0  # px of that side
+AROUND = 1.6  # side of the crop, in lengths of the box
+LEAST = 32.0  # minimum of that side, px
 
 Corners = tuple[float, float, float, float]
 """x0 y0 x1 y1, px."""
@@ -25,11 +25,11 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    """A detection, an object, or both where one was taken for the other.
+    """A detection, an object, or both if one was confused with the other.
 
     Args:
-        name: of the image.
-        rank: the higher, the earlier it is shown.
+        name: the image's name.
+        rank: boxes with higher ranks are shown first.
         fact: the line below it.
         marks: what is drawn, in px of the image.
     """
@@ -41,7 +41,7 @@ class _Box:
 
 
 def cells_of(report: DetectionReport, read_image: Callable[[str], bytes]) -> tuple[Cell, ...]:
-    """The cells of the confusion matrix that open. Detections are shown by falling score, misses by falling area."""
+    """The clickable cells of the confusion matrix. Detections are shown by descending score, misses by descending area."""
     missed = nothing = len(report.labels)
     found: dict[tuple[int, int], list[_Box]] = defaultdict(list)
     for verdict in report.verdicts():
@@ -87,7 +87,7 @@ def _labeled(corners: list[float]) -> Mark:
 
 
 def _cut_out(image: Image.Image, *, marks: tuple[Mark, ...]) -> Image.Image:
-    """A square of the image with the marks in its middle, as far as the image reaches, `SMALL` px on its longer side."""
+    """A square crop of the image centered on the marks, as far as the image reaches, with `SMALL` px on its longer side."""
     x0, y0, x1, y1 = (pick(mark.box[k] for mark in marks) for k, pick in enumerate((min, min, max, max)))
     side = max(LEAST, AROUND * max(x1 - x0, y1 - y0))
     left, right = _span((x0 + x1) / 2, side, image.width)
@@ -99,7 +99,7 @@ def _cut_out(image: Image.Image, *, marks: tuple[Mark, ...]) -> Image.Image:
 
 
 def _span(middle: float, side: float, whole: int) -> tuple[float, float]:
-    """Where a stretch of this length around the middle begins and ends inside the whole."""
+    """Start and end of an interval of this length around a center, moved to lie inside the whole."""
     first = min(max(0.0, middle - side / 2), max(0.0, whole - side))
     return first, min(first + side, float(whole))
 

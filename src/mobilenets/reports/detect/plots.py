@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float32] | NDArray[np.float64]
 
-LINES = 8  # most classes of one plot that have a line of their own
+LINES = 8  # maximum number of classes with their own line in one plot
 
 
 def plots(report: DetectionReport, cells: Sequence[Cell]) -> Iterator[Plot]:
-    """The plots that make sense for a report.
+    """The plots that apply to a report.
 
     Args:
-        report: of a detector.
-        cells: of the confusion matrix, that open.
+        report: a detector's report.
+        cells: the clickable cells of the confusion matrix.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -59,7 +59,7 @@ def plots(report: DetectionReport, cells: Sequence[Cell]) -> Iterator[Plot]:
 
 
 def precision_recall(report: DetectionReport) -> Figure:
-    """Precision against recall of each class as the threshold falls."""
+    """Precision-recall curves of the classes."""
     figure, axes = figure_of(4.6, 4.2)
     for ranked in report.ranked:
         if ranked.support:
@@ -73,7 +73,7 @@ def precision_recall(report: DetectionReport) -> Figure:
 
 
 def f1_curves(report: DetectionReport) -> Figure:
-    """F1 of each class by its score threshold."""
+    """F1 of each class by score threshold."""
     figure, axes = figure_of(4.6, 4.2)
     for line, curve, row in _lines(report):
         line.draw(axes, (curve.scores, curve.f1), (row.threshold, row.f1), note=f"at {row.threshold:.2f}: {row.f1:.1%}")
@@ -83,14 +83,14 @@ def f1_curves(report: DetectionReport) -> Figure:
 
 
 def scores(report: DetectionReport) -> Figure:
-    """Histogram of scores, right and wrong detections stacked."""
+    """Histogram of scores, with right and wrong detections stacked."""
     figure, axes = figure_of(4.6, 4.2)
     values = np.concatenate([ranked.scores for ranked in report.ranked])
     hits = np.concatenate([ranked.hits for ranked in report.ranked])
     names = [f"an object is there ({int(hits.sum()):,})", f"nothing is there ({int((~hits).sum()):,})"]
     parts, colors = [values[hits], values[~hits]], [drawing.ACCENT, WRONG]
     axes.hist(parts, bins=np.linspace(0, 1, 26).tolist(), stacked=True, color=colors, label=names, rwidth=0.9)
-    axes.set_yscale("symlog")  # far more are low than high
+    axes.set_yscale("symlog")  # low scores are far more frequent than high ones
     axes.set(xlim=(0, 1), xlabel="score", ylabel="detections")
     percent(axes, "x")
     legend_above(axes, 1)
@@ -98,7 +98,7 @@ def scores(report: DetectionReport) -> Figure:
 
 
 def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The share of each true class; in the last row, of the detections of each class."""
+    """Counts as shares of each true class; in the last row, of the detections of each class."""
     shares: NDArray[np.float64] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     shares[-1] = counts[-1] / np.maximum(counts.sum(axis=0), 1)
     return shares
@@ -119,7 +119,7 @@ class _Line:
 
 
 def _lines(report: DetectionReport) -> Iterator[tuple[_Line, detect_metrics.Curve, DetectionClass]]:
-    """The classes that have a line of their own, each with its curve and its metrics."""
+    """The classes with their own line, each with its curve and its metrics."""
     named = _named(report)
     for k, color, style in zip(named, color_cycle(len(named)), line_styles(len(named)), strict=True):
         row = report.classes[k]

@@ -26,8 +26,8 @@ from mobilenets.reports.page import DRAWN, Brief, Content, Fact, Remark, Shown, 
 from mobilenets.runtime.detect.draw import Mark, draw_marks
 from mobilenets.runtime.detect.nms import ious
 
-POINTS = 101  # of a curve in report.json, at most
-CANDIDATES = 400  # boxes that are tried as the constant box
+POINTS = 101  # maximum number of points of a curve in report.json
+CANDIDATES = 400  # number of boxes that are tried as the constant box
 
 
 def content(report: DetectionReport, *, read_image: Callable[[str], bytes], worst: int) -> Content:
@@ -128,8 +128,9 @@ def brief(report: DetectionReport, worst: int) -> Brief:
 
 
 def remarks(report: DetectionReport) -> list[Remark]:
-    """Remarks on whether there is anything to find, and on whether one constant box would find many of the objects, because
-    they are always at the same place.
+    """Remarks on whether there is anything to find, and on whether one constant box would find many of the objects.
+
+    A constant box does so if the objects are always in the same place.
     """
     if not any(support(report).values()):
         return [Remark("These images have no objects, so only false positives can be counted; mAP and recall have no value.")]
@@ -145,10 +146,10 @@ def remarks(report: DetectionReport) -> list[Remark]:
 
 
 def constant_box(report: DetectionReport) -> tuple[int, int, tuple[float, float, float, float]]:
-    """The constant box, predicted in every image, that finds most of the objects that the detector finds.
+    """The constant box that, predicted in every image, finds most of the objects that the detector finds.
 
     Returns:
-        How many of the right detections it explains, one per image at most; how many there are; the box, px.
+        The number of right detections that it explains, at most one per image; the number of right detections; the box, px.
     """
     hits: list[NDArray[np.float32]] = []
     images: list[int] = []
@@ -173,7 +174,7 @@ def support(report: DetectionReport) -> dict[str, int]:
 
 
 def per_image(report: DetectionReport) -> Mapping[str, NDArray[Any]]:  # Any: arrays of several types
-    """What `compare` needs to know about each image: every detection that counts, by overlap and class, and the objects."""
+    """The results for each image that `compare` needs: every detection that counts, by overlap and class, and the objects."""
     levels = report.coco.ranked
     flat = [(t, k, ranked) for t, of_overlap in enumerate(levels) for k, ranked in enumerate(of_overlap)]
     return {
@@ -213,11 +214,11 @@ def _right(verdict: Verdict, read_image: Callable[[str], bytes]) -> Shown:
 
 
 def _drawn(image: Image.Image, *, verdict: Verdict) -> Image.Image:
-    """The image with its boxes, no larger than it is shown, so that lines and labels have the same size in all images."""
+    """The image with its boxes, no larger than displayed, so that lines and labels have the same size in all images."""
     scale = min(1.0, DRAWN / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     canvas = image.resize(size, Image.Resampling.LANCZOS) if scale < 1 else image
-    across = max(size[0], size[1] * 4 / 3)  # px that fill the width of the frame an image is shown in, which is 4 : 3
+    across = max(size[0], size[1] * 4 / 3)  # px that fill the width of an image's frame, which is 4 : 3
     marks = (replace(mark, box=_scaled(mark.box, scale)) for mark in _marks(verdict))
     return draw_marks(canvas, marks, text_px=max(8, round(across / 44)))
 
@@ -266,7 +267,7 @@ def _tables(report: DetectionReport) -> Iterator[Table]:
 
 
 def _points(curve: detect_metrics.Curve) -> list[tuple[float, float, float]]:
-    """Score, precision and recall along the curve, thinned out."""
+    """Points of score, precision and recall along the curve, thinned out."""
     if not len(curve.scores):
         return []
     places = np.unique(np.linspace(0, len(curve.scores) - 1, POINTS).round().astype(np.int64))

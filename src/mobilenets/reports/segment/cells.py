@@ -19,13 +19,13 @@ from mobilenets.runtime.segment.palette import Color
 
 RIGHT: Color = (47, 111, 228)
 WRONG: Color = (226, 54, 40)
-"""As in the matrix: blue is right, red is wrong."""
+"""Red for wrong pixels, as in the matrix, where right cells are blue."""
 
 OPACITY = 0.6
 
 
 def cells_of(report: SegmentationReport, read_image: Callable[[str], bytes]) -> tuple[Cell, ...]:
-    """The cells of the confusion matrix that open, with the images that have the most of their pixels."""
+    """The clickable cells of the confusion matrix, with the images that contribute most of their pixels."""
     classes = occurring(report)
 
     def behind(i: int, j: int, most: int) -> tuple[str, list[Shown]]:
@@ -49,7 +49,7 @@ def cells_of(report: SegmentationReport, read_image: Callable[[str], bytes]) -> 
 
 
 def _cut_out(photo: Image.Image, *, tile: Tile, color: Color) -> Image.Image:
-    """The part of the photo with the pixels of the cell in a color, `SMALL` px on its longer side."""
+    """The part of the photo with the cell's pixels in a color, with `SMALL` px on its longer side."""
     x0, y0, x1, y1 = tile.box
     scale = SMALL / max(x1 - x0, y1 - y0)
     size = max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale))

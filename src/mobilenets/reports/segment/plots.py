@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def plots(report: SegmentationReport, cells: Sequence[Cell]) -> Iterator[Plot]:
-    """The plots that make sense for a report.
+    """The plots that apply to a report.
 
     Args:
-        report: of a segmenter.
-        cells: of the confusion matrix, that open.
+        report: a segmenter's report.
+        cells: the clickable cells of the confusion matrix.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -44,12 +44,12 @@ def plots(report: SegmentationReport, cells: Sequence[Cell]) -> Iterator[Plot]:
 
 
 def occurring(report: SegmentationReport) -> list[int]:
-    """The classes that are in the truth or predicted: the rows and columns of the matrix."""
+    """The classes in the ground truth or the predictions, which are the rows and columns of the matrix."""
     return [i for i, row in enumerate(report.classes) if row.pixels or report.called[:, i].any()]
 
 
 def shares_of(report: SegmentationReport) -> NDArray[np.float64]:
-    """Of the pixels of a true class, down, the share that was predicted as each class, across."""
+    """Share of the pixels of each true class, down, that was predicted as each class, across."""
     counts = report.confusion[np.ix_(occurring(report), occurring(report))]
     shares: NDArray[np.float64] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return shares
@@ -61,7 +61,7 @@ def percents_of(report: SegmentationReport) -> NDArray[np.int64]:
 
 
 def class_bars(report: SegmentationReport) -> Figure:
-    """IoU of each class that occurs, with recall and precision marked; the lowest ones if there are many."""
+    """IoU of each class that occurs, with recall and precision marked; if there are many classes, only the lowest ones."""
     rows = _rows(report)
     if len(rows) > BARS:
         rows = sorted(rows, key=lambda row: row.iou)[:BARS]

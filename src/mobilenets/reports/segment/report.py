@@ -23,14 +23,14 @@ from mobilenets.reports.segment.plots import plots
 from mobilenets.runtime.segment.draw import IGNORED, indexed, overlay
 from mobilenets.runtime.segment.palette import Color
 
-PANEL = 480  # px, longer side of one of the four panels of a shown image
-MOST = 100  # classes of the page's table
-TEXT_PX = 17  # of titles and legend
+PANEL = 480  # longer side of each of the four panels of an image, px
+MOST = 100  # maximum number of classes in the page's table
+TEXT_PX = 17  # size of titles and legend
 CHOICES: tuple[Color, ...] = ((226, 54, 40), (255, 0, 200), (0, 225, 255), (255, 214, 0), (255, 255, 255))
-"""Colors that mistakes may be drawn in."""
+"""Candidate colors for drawing mistakes."""
 
 APART = 150.0
-"""Least distance in RGB at which two colors are told apart at a glance."""
+"""Minimum distance in RGB at which two colors are easily distinguished."""
 
 
 def content(report: SegmentationReport, *, read_image: Callable[[str], bytes], worst: int) -> Content:
@@ -85,7 +85,7 @@ def data(report: SegmentationReport, worst: int) -> dict[str, object]:
 
 
 def csv_text(report: SegmentationReport) -> str:
-    """One line per image: name, mean IoU, pixel accuracy, and the IoU of each class; empty where it has none."""
+    """One line per image: name, mean IoU, pixel accuracy, and the IoU of each class; empty for classes without IoU."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(("name", "mean_iou", "pixel_accuracy", *(csv_cell(f"iou {label}") for label in report.labels)))
@@ -104,7 +104,7 @@ def brief(report: SegmentationReport, worst: int) -> Brief:
 
 
 def remarks(report: SegmentationReport) -> list[Remark]:
-    """Remarks on whether the pixel accuracy is above that of a constant answer."""
+    """Remarks on whether the pixel accuracy is above that of a constant prediction."""
     support = report.support.sum(axis=0)
     share, label = support.max() / max(support.sum(), 1), report.labels[int(support.argmax())]
     accuracy = report.metric("pixel_accuracy")
@@ -126,7 +126,7 @@ def support(report: SegmentationReport) -> dict[str, int]:
 
 
 def per_image(report: SegmentationReport) -> Mapping[str, NDArray[Any]]:  # Any: arrays of several types
-    """What `compare` needs to know about each image."""
+    """The results for each image that `compare` needs."""
     return {"hits": report.hits, "support": report.support, "predicted": report.called}
 
 
@@ -188,7 +188,7 @@ def _shown(
 
 
 def _drawn(photo: Image.Image, *, compared: Compared, report: SegmentationReport) -> Image.Image:
-    """The panels with their titles, above a legend of the classes that occur in them."""
+    """The panels with their titles, and below them a legend of the classes that occur."""
     four = panels(photo, compared=compared, colors=report.colors)
     occurring = np.union1d(np.unique(compared.truth), np.unique(compared.predicted))
     entries = [(report.colors[k], printable(report.labels[k])) for k in occurring.tolist() if k < len(report.labels)]
@@ -199,7 +199,7 @@ def _drawn(photo: Image.Image, *, compared: Compared, report: SegmentationReport
 
 
 def wrong_color(colors: Sequence[Color]) -> Color:
-    """The color to draw mistakes in: red, unless a class is of a similar color."""
+    """The color for drawing mistakes: red, unless a class has a similar color."""
 
     def distance(choice: Color) -> float:
         return min((float(np.linalg.norm(np.subtract(choice, color))) for color in colors), default=APART)
@@ -208,12 +208,12 @@ def wrong_color(colors: Sequence[Color]) -> Color:
 
 
 def with_legend(four: Image.Image, titles: Sequence[str], entries: Sequence[tuple[Color, str]]) -> Image.Image:
-    """Four panels with their titles, and below them colored squares with what they stand for.
+    """Four panels with their titles, and below them a legend of colored squares.
 
     Args:
-        four: the panels in two rows.
-        titles: of the panels.
-        entries: of the legend.
+        four: the panels, in two rows.
+        titles: titles of the panels.
+        entries: colors and texts of the legend.
     """
     font = ImageFont.load_default(TEXT_PX)
     line, square, gap = round(1.6 * TEXT_PX), TEXT_PX, TEXT_PX // 2
@@ -239,7 +239,7 @@ def with_legend(four: Image.Image, titles: Sequence[str], entries: Sequence[tupl
 
 
 def panels(photo: Image.Image, *, compared: Compared, colors: tuple[Color, ...]) -> Image.Image:
-    """Four panels: the photo, and its mistakes; the true classes, and the predicted ones."""
+    """Four panels: the photo and its mistakes, the true classes and the predicted ones."""
     small = photo.convert("RGB")
     small.thumbnail((PANEL, PANEL))
     wrong = ((compared.truth != compared.predicted) & (compared.truth != IGNORE)).astype(np.uint8)
