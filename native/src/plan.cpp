@@ -8,7 +8,7 @@ namespace mobilenets {
 namespace {
 
 constexpr std::size_t alignment = 64;        // of every offset
-constexpr std::int64_t most_rows = 1 << 28;  // that are counted; no map has as many
+constexpr std::int64_t most_rows = 1 << 28;  // upper limit for row counts; no map has as many
 
 bool is_weighted(Kind kind) { return kind == Kind::conv || kind == Kind::depthwise || kind == Kind::dense; }
 
@@ -19,7 +19,7 @@ bool is_by_number(Kind kind) {
            kind == Kind::dequantize || kind == Kind::argmax;
 }
 
-/// Whether an operator runs with that before it: in one block, or the class of each pixel of a map that is made large for it.
+/// Whether an operator belongs to the same group as the previous one: in the same block, or an argmax of a resized map.
 bool continues(const Operator& before, const Operator& operation) {
     return (operation.block >= 0 && operation.block == before.block) ||
            (before.kind == Kind::resize && operation.kind == Kind::argmax);
@@ -69,13 +69,12 @@ private:
         }
     }
 
-    /// How far a value is when its group has made one more band: its newest row, counted from 0, and the rows that it gains.
+    /// The progress of a value per band of its group: the newest row after the first band, and the rows gained per band.
     struct Pace {
         int newest = 0, gain = 1;
     };
 
-    /// How an operator moves over the rows of a map: by how many rows for one of its own, how many it sees, and where it
-    /// begins.
+    /// How an operator moves over the rows of its input: rows per output row, rows in a window, and the first row.
     struct Moves {
         int stride = 1, reach = 1, top = 0;
     };
@@ -99,12 +98,12 @@ private:
             place.at_once = group.band;
             const bool is_inside =
                 life.first == life.last && group.operators.size() > 1 && !is_output_[index(value)] && facts.is_map();
-            if (is_inside && readers_[index(value)].empty()) place.copies = 0;  // it is never made
+            if (is_inside && readers_[index(value)].empty()) place.copies = 0;  // it is never computed
             if (is_inside && place.copies > 0) find_ring(index(value), group.band, paces);
         }
     }
 
-    /// The rows of a map inside a group that are kept. One reader needs what it sees at once; several are at different rows.
+    /// Finds the rows to keep of a map inside a group. One reader needs its window; several readers may be at different rows.
     void find_ring(std::size_t value, int band, std::vector<Pace>& paces) {
         const int height = graph_.values[value].height();
         Place& place = plan_.places[value];
@@ -130,7 +129,7 @@ private:
                         static_cast<int>(std::min<std::int64_t>(gain, most_rows))};
     }
 
-    /// What a vector reads behind one copy must not be what another thread writes.
+    /// The size of one copy, padded so that vectors reading past its end do not touch memory that another thread writes.
     std::size_t copy_bytes(std::size_t value) const {
         if (value == 0 && plan_.image_stays) return 0;
         const std::size_t rows = graph_.values[value].row_bytes() * index(plan_.places[value].held);
@@ -143,7 +142,7 @@ private:
         return lives_[a].first <= lives_[b].last && lives_[b].first <= lives_[a].last;
     }
 
-    /// The largest value first, each in the smallest gap that is free during its life.
+    /// Places the largest value first, each in the smallest gap that is free during its lifetime.
     void place_values() {
         std::vector<std::size_t> order;
         for (std::size_t value = 0; value < graph_.values.size(); ++value) {
@@ -179,7 +178,7 @@ private:
     int threads_;
     Plan plan_;
     std::vector<Life> lives_;
-    std::vector<std::vector<int>> readers_;  // operators, of each value or of what stands in its memory
+    std::vector<std::vector<int>> readers_;  // operators that read each value or one of its aliases
     std::vector<bool> is_output_;
 };
 
@@ -211,7 +210,7 @@ std::vector<Group> block_by_block(const Graph& graph) {
         else
             groups.push_back({{i, i + 1}});
     }
-    int weighted = 0, stem = 0;  // the stem: what stands before the second operator with weights
+    int weighted = 0, stem = 0;  // the stem: the operators before the second one with weights
     for (int i = 0; i < static_cast<int>(graph.operators.size()) && weighted < 2; ++i) {
         weighted += is_weighted(graph.operators[index(i)].kind) ? 1 : 0;
         stem = weighted == 2 ? i : 0;

@@ -1,4 +1,4 @@
-// From a safetensors file to a checked `Graph`: first the container, then the operators in its header.
+// Reads a safetensors file into a checked `Graph`: first the container, then the operators in its header.
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -19,7 +19,7 @@ constexpr std::int64_t largest_count = 1 << 24, largest_margin = 1 << 16;  // th
 
 [[noreturn]] void fail(const std::string& problem) { throw GraphError(problem); }
 
-/// A name for a message: the beginning of a long one, up to a whole character.
+/// A name for a message; long ones are truncated at a character boundary.
 std::string quoted(std::string_view name) {
     constexpr std::size_t most = 200;
     std::size_t length = std::min(name.size(), most);
@@ -340,7 +340,7 @@ Shape input_shape(const std::string& manifest) {
             width ? width : height};
 }
 
-/// What the manifest asks to compute in.
+/// The precision that the manifest requests.
 std::string precision_of(const std::string& manifest) {
     const Json data = Json::parse(manifest);
     const Json* precision = data.find("precision");

@@ -2,9 +2,8 @@
 //
 //     run_graph GRAPH IMAGES OUTPUTS [THREADS [PLAN [INSTRUCTIONS]]]
 //
-// IMAGES holds any number of images, one after the other; OUTPUTS gets the outputs in the order of their names in the file.
-// With
-// "-" for IMAGES the graph is only loaded. Of several graphs, joined by commas, each is loaded or run in turn.
+// IMAGES contains any number of images, one after the other; the outputs are written to OUTPUTS in the order of their names in
+// the file. With "-" for IMAGES, the graph is only loaded. Several graphs, joined by commas, are loaded or run in turn.
 #include <cstdio>
 #include <cstdlib>
 #include <exception>

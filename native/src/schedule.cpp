@@ -6,10 +6,10 @@
 namespace mobilenets {
 namespace {
 
-constexpr std::int64_t least_work = 30'000;  // multiply-adds or numbers; dividing less costs more than it saves
+constexpr std::int64_t least_work = 30'000;  // multiply-adds or numbers; dividing less work costs more than it saves
 constexpr int most_rows = 1 << 16;           // of a map that is computed band by band
 
-/// The calls that compute a range of rows of one value, and on the way the rows of the rings that it is made of.
+/// The calls that compute a range of rows of one value, including the rows of the ring buffers that it is computed from.
 class Chain {
 public:
     Chain(const Graph& graph, const Plan& plan, const Steps& steps, const Group& group)
@@ -17,7 +17,7 @@ public:
         for (int i = group.operators.from; i < group.operators.to; ++i) makers_[graph.operators[index(i)].outputs[0]] = i;
     }
 
-    /// The calls; none if a ring has lost a row that is needed.
+    /// The calls; none if a ring buffer has lost a row that is needed.
     std::optional<std::vector<Call>> calls(int operation, Span rows) {
         const int band = plan_.places[index(graph_.operators[index(operation)].outputs[0])].at_once;
         const bool has_rings = reads_ring(operation);
@@ -36,7 +36,7 @@ private:
         return false;
     }
 
-    /// Every ring begins with the first row that any of its readers needs.
+    /// Every ring buffer starts with the first row that any of its readers needs.
     void find_starts(int operation, Span rows) {
         const std::vector<int>& inputs = graph_.operators[index(operation)].inputs;
         for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -54,7 +54,7 @@ private:
             if (plan_.places[index(inputs[i])].is_ring && !fill(inputs[i], steps_[index(operation)]->needed(i, rows)))
                 return false;
         }
-        for (std::size_t i = 0; i < inputs.size(); ++i) {  // filling one ring may have pushed rows out of another
+        for (std::size_t i = 0; i < inputs.size(); ++i) {  // filling one ring may have overwritten rows of another
             const Place& place = plan_.places[index(inputs[i])];
             if (place.is_ring && steps_[index(operation)]->needed(i, rows).from < rings_.at(inputs[i]).to - place.held)
                 return false;
@@ -83,7 +83,7 @@ private:
     std::vector<Call> calls_;
 };
 
-/// Part `i` of a range that is divided as evenly as it can be.
+/// Part `i` of a range that is divided as evenly as possible.
 Span share(int length, int i, int parts) {
     return {static_cast<int>(std::int64_t{length} * i / parts), static_cast<int>(std::int64_t{length} * (i + 1) / parts)};
 }
@@ -137,7 +137,7 @@ private:
         return largest(panels) < largest(rows) - 0.01;
     }
 
-    /// Adds calls for one thread alone, to the stage before if that is of the same kind.
+    /// Adds calls for a single thread, to the previous stage if that is of the same kind.
     void add_to_first(const std::vector<Call>& calls) {
         if (!is_open_) stages_.push_back({std::vector<std::vector<Call>>(index(threads_))});
         is_open_ = true;
@@ -150,7 +150,7 @@ private:
     const Steps& steps_;
     int threads_;
     std::vector<Stage> stages_;
-    bool is_open_ = false;  // whether the last stage has calls for one thread alone
+    bool is_open_ = false;  // whether the last stage has calls for a single thread
 };
 
 }  // namespace

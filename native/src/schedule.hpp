@@ -1,5 +1,4 @@
-// The order in which rows are computed, worked out once: stages one after the other, and in each stage a list of calls for
-// every part, as many as there are threads.
+// The order in which rows are computed, determined once: successive stages, each with one list of calls per thread.
 #pragma once
 
 #include <memory>
@@ -10,19 +9,19 @@
 
 namespace mobilenets {
 
-/// One operator computes some rows of what it makes, and of those some panels of channels.
+/// A call of one operator for some output rows and some panels of their channels.
 struct Call {
     int operation = 0;
     Span rows, panels;
 };
 
 struct Stage {
-    std::vector<std::vector<Call>> parts;  // that different threads may compute at the same time
+    std::vector<std::vector<Call>> parts;  // computed concurrently by different threads
 };
 
 using Steps = std::vector<std::unique_ptr<Step>>;
 
-/// Whether the rings of a group hold every row for as long as some reader needs it. It is so for all blocks of the papers.
+/// Whether the ring buffers of a group keep every row as long as any reader needs it. All blocks of the papers satisfy this.
 bool can_run(const Graph& graph, const Plan& plan, const Steps& steps, const Group& group, int threads);
 
 /// The stages of a plan whose groups can all run.

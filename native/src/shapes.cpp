@@ -1,5 +1,5 @@
-// The shape that each operator makes of what it reads, and the rules that integers keep to: the same checks as
-// `mobilenets.deploy.shapes` and `mobilenets.deploy.int8_rules`.
+// Shape inference for each operator, and the int8 rules: the same checks as `mobilenets.deploy.shapes` and
+// `mobilenets.deploy.int8_rules`.
 #include <algorithm>
 #include <limits>
 

@@ -1,11 +1,11 @@
-// Activations, number by number.
+// Elementwise activations.
 #pragma once
 
 #include "../kernels/records.hpp"
 
 namespace mobilenets {
 
-/// What is applied to each number.
+/// The elementwise activations.
 enum class Curve { linear, relu, relu6, hard_swish, hard_sigmoid, sigmoid, gelu };
 
 /// An activation of one number, as `mobilenets.deploy.curves` computes it.
@@ -32,7 +32,7 @@ inline float curve_of(Curve curve, float x) {
 
 constexpr bool is_applied_by_kernels(Curve curve) { return curve != Curve::sigmoid && curve != Curve::gelu; }
 
-/// The curve that a kernel applies itself; Clip::none for those that are applied afterwards by `curve_of`.
+/// The activation that a kernel can fuse; Clip::none for those that are applied afterwards with `curve_of`.
 constexpr Clip clip_of(Curve curve) {
     switch (curve) {
         case Curve::relu: return Clip::relu;

@@ -8,9 +8,9 @@ namespace mobilenets {
 
 /// How the windows of a depthwise convolution move.
 struct DepthwiseWindow {
-    static constexpr int most_rows = 2;  // that are made at once
+    static constexpr int most_rows = 2;  // computed at once
 
-    DepthwiseRow row;  // all but what lies elsewhere for every row
+    DepthwiseRow row;  // everything except what differs for every row
     int height = 1, stride = 1, dilation = 1, top = 0;
     int rows_at_once = 1;
 
@@ -23,7 +23,7 @@ struct DepthwiseWindow {
         return (index(row.kernel_height + most_rows - 1) + index(tap_room(taps()))) * sizeof(std::byte*);
     }
 
-    /// Calls `compute(row, outs)` for each row, or as many as are made at once.
+    /// Calls `compute(row, outs)` for each row, or for the rows computed at once.
     template <typename Compute>
     void each_row(const Job& job, const Compute& compute) const {
         auto** rows = reinterpret_cast<const std::byte**>(job.scratch);
@@ -44,7 +44,7 @@ struct DepthwiseWindow {
     }
 };
 
-/// Applies the curves that kernels leave to what they made of a row.
+/// Applies activations that kernels cannot fuse to the output of a row.
 inline void finish_row(Curve curve, const DepthwiseRow& row, float* const* outs) {
     if (is_applied_by_kernels(curve)) return;
     const int last = smaller(row.panels.to * panel, row.channels);

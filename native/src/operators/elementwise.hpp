@@ -1,4 +1,4 @@
-// Operators on one number at a time.
+// Elementwise operators.
 #pragma once
 
 #include "curves.hpp"
@@ -33,17 +33,17 @@ struct ByteAdd {
     }
 };
 
-/// A product of two maps, or of a map and one number for each channel.
+/// The product of two feature maps, or of a feature map and one number per channel (a gate).
 struct ProductPlaces {
-    static constexpr int most_together = 256;  // numbers of places that share a gate
+    static constexpr int most_together = 256;  // most numbers, over several pixels, that are multiplied with a gate at once
 
     int width = 1, channels = 1;
-    bool is_gate = false;  // whether the second is one place, which counts for all
-    int together = 1;      // places whose products are made at once with a gate, which is repeated for them
+    bool is_gate = false;  // whether the second factor is a single pixel, which applies to all
+    int together = 1;      // pixels that are multiplied with a gate at once; the gate is repeated for them
 
     constexpr Span needed(int input, Span rows) const { return input == 1 && is_gate ? Span{0, 1} : rows; }
 
-    /// Calls `of(a, b, out, count)` for as many numbers as lie side by side: those of some places with a gate, else whole rows.
+    /// Calls `of(a, b, out, count)` for contiguous numbers: those of some pixels with a gate, else whole rows.
     template <typename Number, typename Of>
     void each(const Job& job, const Of& of) const {
         const int row = width * channels, most = is_gate ? together * channels : row;
@@ -79,7 +79,7 @@ struct FloatMultiply {
 struct ByteMultiply {
     ProductPlaces places;
     ByteCombination by;
-    Factor to_made;  // that is used where it grows what it multiplies
+    Factor to_made;  // used if its shift is positive
 
     template <class Kernels>
     void compute(const Kernels& kernels, const Job& job) const {
@@ -91,7 +91,7 @@ struct ByteMultiply {
 
     std::int8_t of(std::int8_t a, std::int8_t b) const { return to_byte(exact(a, b) + by.zero_point); }
     constexpr int product(int a, int b) const { return (a - by.zero_points[0]) * (b - by.zero_points[1]); }
-    /// The product at the scale made, before the zero point is added.
+    /// The product at the output scale, before the zero point is added.
     constexpr std::int64_t exact(int a, int b) const { return scaled(product(a, b), to_made); }
 };
 
@@ -109,7 +109,7 @@ struct FloatActivation {
     }
 };
 
-/// By a table of what each of the 256 integers becomes, which begins with that of -128.
+/// Maps integers through a table of 256, which starts with the entry of -128.
 struct ByteTable {
     const std::int8_t* table = nullptr;
     std::size_t numbers = 0;  // of a row

@@ -1,11 +1,11 @@
-// The way into a network: what its caller has becomes what its first operators read.
+// The input of a network: conversions from the caller's image to the input of the first operators.
 #pragma once
 
 #include "rows.hpp"
 
 namespace mobilenets {
 
-/// Floats as 8-bit integers.
+/// Quantizes floats to 8-bit integers.
 struct Quantize {
     std::size_t numbers = 0;  // of a row
     float scale = 1;
@@ -18,11 +18,11 @@ struct Quantize {
     }
 };
 
-/// Pixels as 8-bit integers, by a table of what each of the 256 becomes.
+/// Converts 8-bit pixels to 8-bit integers with a table of 256.
 struct PixelTable {
     const std::int8_t* table = nullptr;
     int width = 1, channels = 1;
-    int next = 0;  // from the table of one channel to that of the next; 0 if all have the same
+    int next = 0;  // distance between the tables of two channels; 0 if all share one
 
     template <class Kernels>
     void compute(const Kernels&, const Job& job) const {
@@ -37,7 +37,7 @@ struct PixelTable {
     }
 };
 
-/// Pixels as floats: each times a factor of its channel, less a shift.
+/// Converts 8-bit pixels to floats: times a factor of the channel, minus a shift.
 struct PixelFloats {
     const float* factors = nullptr;
     const float* shifts = nullptr;
@@ -54,7 +54,7 @@ struct PixelFloats {
     }
 };
 
-/// Floats as they are.
+/// Copies floats.
 struct CopiedFloats {
     std::size_t numbers = 0;  // of a row
 

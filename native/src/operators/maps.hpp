@@ -1,4 +1,4 @@
-// Operators that move over maps: bilinear resizing, joining, and the class of each pixel.
+// Operators on feature maps: bilinear resizing, concatenation, and the class of each pixel.
 #pragma once
 
 #include "rows.hpp"
@@ -7,11 +7,11 @@ namespace mobilenets {
 
 // ---- bilinear resizing
 
-/// What of two old places makes each new one, along one side.
+/// Interpolation along one axis: the two source positions of each new position, and their weights.
 template <typename Weight>
 struct Blends {
-    const std::int32_t* places = nullptr;  // of each new place: the old one before it, and the one behind it
-    const Weight* weights = nullptr;       // of both
+    const std::int32_t* places = nullptr;  // for each new position: the source positions before and after it
+    const Weight* weights = nullptr;       // their weights
 
     constexpr Span needed(Span made) const {
         if (made.size() == 0) return {0, 0};
@@ -19,7 +19,7 @@ struct Blends {
     }
 };
 
-inline constexpr int resize_bits = 10;  // of the weights of integers
+inline constexpr int resize_bits = 10;  // bits of integer weights
 
 inline std::int8_t blended(std::int32_t total) {
     constexpr std::int32_t half = std::int32_t{1} << (2 * resize_bits - 1);
@@ -28,7 +28,7 @@ inline std::int8_t blended(std::int32_t total) {
 }
 inline float blended(float total) { return total; }
 
-/// `Weight` also adds up: floats for floats, 32-bit integers for bytes.
+/// `Weight` is also the type of the sums: floats for floats, 32-bit integers for bytes.
 template <typename Number, typename Weight>
 struct Resize {
     Blends<Weight> down, across;
@@ -48,7 +48,7 @@ struct Resize {
                 const std::int32_t* wide = across.places + 2 * index(x);
                 const Weight* of_places = across.weights + 2 * index(x);
                 const std::size_t left = index(wide[0]) * index(channels), right = index(wide[1]) * index(channels);
-                if (above == below && left == right) {  // as in a map of one place
+                if (above == below && left == right) {  // as in a 1 x 1 map
                     __builtin_memcpy(out, above + left, index(channels) * sizeof(Number));
                     out += channels;
                     continue;
@@ -66,9 +66,9 @@ struct Resize {
 using FloatResize = Resize<float, float>;
 using ByteResize = Resize<std::int8_t, std::int32_t>;
 
-// ---- joining
+// ---- concatenation
 
-/// Maps joined along their channels.
+/// Feature maps concatenated along their channels.
 struct ConcatMaps {
     int width = 1;
     int inputs = 0;
@@ -89,7 +89,7 @@ struct ConcatMaps {
     }
 };
 
-/// Tables joined one below the other.
+/// Tables concatenated along their rows.
 struct ConcatTables {
     const std::int32_t* heights = nullptr;  // of each input
     std::size_t row_bytes = 0;
@@ -106,7 +106,7 @@ struct ConcatTables {
 
 // ---- the class of each pixel
 
-/// Which of `count` numbers is the largest; of equal ones the first.
+/// The index of the largest of `count` numbers; of equal ones, the first.
 template <typename Of>
 std::uint8_t largest(int count, const Of& number) {
     int best = 0;
@@ -134,9 +134,9 @@ struct ArgMax {
     }
 };
 
-/// The class of each pixel of a map of floats that is made large, from the small map. If the four places around a pixel prefer
-/// one class, so does every weighted mean of them. Only where they disagree are numbers made large, as `Resize` makes them, and
-/// of those only the ones that may be the largest somewhere.
+/// The class of each pixel of a resized float map, computed from the small map. If the four source pixels around a pixel agree
+/// on the class, so does every weighted mean of them. Only where they disagree are numbers interpolated, as in `Resize`, and
+/// only for the classes that may be the largest somewhere.
 struct LargestOfLarge {
     Blends<float> down, across;
     int read_width = 1, width = 1, channels = 1;
@@ -147,7 +147,7 @@ struct LargestOfLarge {
     void compute(const Kernels&, const Job& job) const {
         auto* numbers = reinterpret_cast<float*>(job.scratch);
         auto* classes = reinterpret_cast<std::uint8_t*>(numbers + 2 * channels);
-        std::uint8_t *above = classes + channels, *below = above + read_width;  // what the places of a row prefer
+        std::uint8_t *above = classes + channels, *below = above + read_width;  // the classes of a row's pixels
         int row_above = -1, row_below = -1;
         for (int y = job.rows.from; y < job.rows.to; ++y) {
             const std::int32_t* tall = down.places + 2 * index(y);
@@ -179,7 +179,7 @@ struct LargestOfLarge {
     }
 
 private:
-    /// The numbers of four places, on the left and right, and how much those above and below count.
+    /// The numbers of the four source pixels, left and right, and the weights of the upper and lower ones.
     struct Cell {
         const float *above[2], *below[2], *of_rows;
 
@@ -190,8 +190,8 @@ private:
         }
     };
 
-    /// The pixels of one row between four places. A class can be the largest there that is so at an end, or at each end at
-    /// least what the class is that is the largest at the other.
+    /// Computes the pixels of one row between four source pixels. A class can be the largest there only if it is the largest at
+    /// one end, or if at each end it is at least as large as the class that is the largest at the other end.
     void fill(const Cell& cell, Span pixels, float* numbers, std::uint8_t* classes, std::uint8_t* out) const {
         float *left = numbers, *right = numbers + channels;
         for (int c = 0; c < channels; ++c) {
@@ -211,7 +211,7 @@ private:
         }
     }
 
-    /// What every place of a row prefers.
+    /// Computes the class of every pixel of a row.
     void prefer(const Rows& small, int row, std::uint8_t* to) const {
         const auto* in = small.numbers<float>(row);
         for (int x = 0; x < read_width; ++x, in += channels) to[x] = largest(channels, [in](int c) { return in[c]; });

@@ -1,11 +1,11 @@
-// The mean over a window of a map.
+// Average pooling.
 #pragma once
 
 #include "rows.hpp"
 
 namespace mobilenets {
 
-/// A window that moves over a map; nothing is padded.
+/// A window that moves over a feature map, without padding.
 struct PoolWindow {
     int height = 1, channels = 1;  // of the map
     int out_width = 1;
@@ -14,7 +14,7 @@ struct PoolWindow {
     constexpr std::int64_t places() const { return std::int64_t{kernel_height} * kernel_width; }
     constexpr Span needed(Span rows) const { return window_rows(rows, stride_down, 0, kernel_height, height); }
 
-    /// Calls `make(sums, out, count)` for the sums of each panel of each place.
+    /// Calls `make(sums, out, count)` with the sums of each panel of each output pixel.
     template <typename Sum, typename Number, typename Make>
     void each_panel(const Job& job, const Make& make) const {
         const Span seen{job.panels.from * panel, smaller(job.panels.to * panel, channels)};
@@ -70,7 +70,7 @@ private:
     }
 };
 
-/// Over a part of the map: the scale stays, and halves go away from zero.
+/// Local pooling: the scale does not change, and halves are rounded away from zero.
 struct BytePool {
     PoolWindow window;
 
@@ -86,7 +86,7 @@ struct BytePool {
     }
 };
 
-/// Over the whole map: the division by the number of places goes into the factor.
+/// Global pooling: the factor includes the division by the number of pixels.
 struct ByteWholePool {
     PoolWindow window;
     Factor by;

@@ -1,4 +1,4 @@
-// Operators on tables of rows, for attention and scores: products of two tables, and softmax. Plain code; they are small.
+// Operators on tables, for attention and scores: matrix products and softmax. Plain code, since they are small.
 #pragma once
 
 #include "rows.hpp"
@@ -58,7 +58,7 @@ struct ByteMatMul {
     }
 };
 
-/// Numbers as shares, which add up to 1, in their own place.
+/// Softmax in place.
 inline void share_out(float* numbers, int count) {
     float most = numbers[0], total = 0;
     for (int i = 1; i < count; ++i) most = larger(most, numbers[i]);
@@ -66,7 +66,7 @@ inline void share_out(float* numbers, int count) {
     for (int i = 0; i < count; ++i) numbers[i] /= total;
 }
 
-/// Shares of each row.
+/// Softmax of each row.
 struct FloatSoftmax {
     int columns = 1;
 

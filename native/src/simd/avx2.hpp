@@ -1,7 +1,7 @@
-// AVX2 and FMA: x86 processors since 2013. `plain.hpp` says what each function means.
+// AVX2 and FMA: x86 processors since 2013. `plain.hpp` documents each function.
 //
-// Products of 8-bit integers are added up in pairs of 16 bits (vpmaddwd), because adding two products of unsigned and signed
-// bytes in 16 bits (vpmaddubsw) overflows.
+// Products of 8-bit integers are computed as pairs of 16-bit integers (vpmaddwd), because adding two products of unsigned and
+// signed bytes in 16 bits (vpmaddubsw) overflows.
 #pragma once
 
 #include <immintrin.h>
@@ -13,8 +13,8 @@
 
 namespace mobilenets::simd {
 
-/// What `Set`, a set that derives from it, has in common with others of these vectors. Each has functions of its own, so that none
-/// that a compiler made for one processor is linked where another one runs.
+/// The common base of instruction sets with these vectors; `Set` is the derived set. Each set has its own instances of the
+/// functions, so that the linker never picks one compiled for another processor.
 template <class Set>
 struct Avx2Vectors {
     static constexpr int width = 8, depth = 2;
@@ -25,7 +25,7 @@ struct Avx2Vectors {
     using Floats = __m256;
     using Ints = __m256i;
 
-    // Interleaving and packing work within halves of 128 bits: the first vector has the channels 0-3 and 8-11.
+    // Interleaving and packing work within 128-bit halves: the first vector has channels 0-3 and 8-11.
     static constexpr int place(int channel) { return (channel & 3) + (channel >> 3) * 4 + ((channel >> 2) & 1) * 8; }
 
     // ---- floats
@@ -63,7 +63,7 @@ struct Avx2Vectors {
         return _mm256_set1_epi32(pair);
     }
     static Factors weights(const void* b) { return _mm256_load_si256(static_cast<const __m256i*>(b)); }
-    /// Products of 16-bit integers, added in pairs to each sum.
+    /// Adds pairs of products of 16-bit integers to each sum.
     static Ints add_pairs(Ints sum, __m256i a, __m256i b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
     static Ints dot(Ints sum, Factors a, Factors b) { return Set::add_pairs(sum, a, b); }
 
@@ -92,8 +92,8 @@ struct Avx2Vectors {
         return _mm256_sllv_epi32(_mm256_max_epi32(_mm256_min_epi32(x, highest), lowest), lefts);
     }
 
-    /// How floats are rounded while it lives: down for `real`, toward zero for `signed_real`, else to the nearest. What is computed
-    /// meanwhile is read and stored in between, since compilers do not know of it.
+    /// Sets the rounding mode of floats during its lifetime: down for `real`, toward zero for `signed_real`, else to nearest.
+    /// Inputs are loaded and results stored within it, because compilers do not know about the mode.
     class Rounding {
     public:
         explicit Rounding(Direction direction = Direction::nearest) { set(direction); }
@@ -124,7 +124,7 @@ struct Avx2Vectors {
     }
     static constexpr Packing float_sums = Packing::whole;
     static Ints float_sum(Ints x, Floats factors, Floats added) {
-        const __m256i zero = _mm256_set1_epi32(0x4B400000);  // the bits of the float that stands for 0
+        const __m256i zero = _mm256_set1_epi32(0x4B400000);  // the bits of the float that represents 0
         return _mm256_sub_epi32(_mm256_castps_si256(_mm256_fmadd_ps(_mm256_castsi256_ps(x), factors, added)), zero);
     }
 
@@ -179,7 +179,7 @@ struct Avx2Vectors {
     }
 
 private:
-    /// The upper halves of twice the products, rounded.
+    /// The upper halves of the doubled products, rounded.
     static __m256i times(__m256i x, __m256i mantissas) {
         const __m256i one = _mm256_set1_epi64x(1LL << 30);
         const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, mantissas), one);

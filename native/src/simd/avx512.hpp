@@ -1,7 +1,7 @@
-// AVX-512 with VNNI and VBMI: x86 servers since Ice Lake and Zen 4. `plain.hpp` says what each function means.
+// AVX-512 with VNNI and VBMI: x86 servers since Ice Lake and Zen 4. `plain.hpp` documents each function.
 //
-// One instruction multiplies four unsigned bytes by four signed ones and adds the products to a sum of 32 bits (vpdpbusd). What
-// is read is therefore held with 128 added, which the bias takes back.
+// One instruction multiplies four unsigned bytes by four signed ones and adds the products to a 32-bit sum (vpdpbusd). Inputs
+// are therefore stored with 128 added, which the bias compensates.
 #pragma once
 
 #include <immintrin.h>
@@ -63,7 +63,7 @@ struct Avx512 {
         return _mm512_set1_epi32(four);
     }
     static Factors weights(const Cell* b) { return _mm512_load_si512(b); }
-    /// Compilers that may move the sum to memory do.
+    /// In assembly, because compilers would move the sum to memory.
     static Ints dot(Ints sum, Factors a, Factors b) {
         asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
         return sum;
@@ -92,7 +92,7 @@ struct Avx512 {
         return _mm512_sllv_epi32(_mm512_max_epi32(_mm512_min_epi32(x, highest), lowest), lefts);
     }
 
-    // The sum is rounded as its integer is, down or toward zero: the integer is that of the exact sum.
+    // The sum is rounded in the same direction as its integer, down or toward zero, so the integer is that of the exact sum.
     static Ints real(Ints x, Floats factors, Floats half) {
         constexpr int down = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
         return _mm512_cvt_roundps_epi32(_mm512_fmadd_round_ps(_mm512_cvtepi32_ps(x), factors, half, down), down);
@@ -102,7 +102,7 @@ struct Avx512 {
         return _mm512_cvttps_epi32(_mm512_fmadd_round_ps(_mm512_cvtepi32_ps(x), factors, signed_half(half, x), to_zero));
     }
     static constexpr Packing float_sums = Packing::in_floats;
-    /// A sum that is a float already is rounded once, to the nearest integer.
+    /// Rescales a sum that is already a float, rounding once to the nearest integer.
     static Ints float_sum(Ints x, Floats factors, Floats added) {
         return _mm512_castps_si512(_mm512_fmadd_ps(_mm512_castsi512_ps(x), factors, added));
     }
@@ -125,12 +125,12 @@ struct Avx512 {
             return _mm512_permutexvar_epi32(order, packed_by_lanes<How>(panels, by));
         }
     }
-    /// The same, but the first fourth of all panels, then the second, and so on.
+    /// The same, but ordered by quarter: the first quarter of all panels, then the second, and so on.
     template <Packing How>
     static __m512i packed_by_lanes(const Ints (&panels)[4], const Bounds& by) {
         return joined(pair<How>(panels[0], panels[1], by), pair<How>(panels[2], panels[3], by));
     }
-    /// Two panels as numbers of 16 bits, and two of those as bytes.
+    /// Two panels as 16-bit numbers, and two of those as bytes.
     template <Packing How>
     static __m512i pair(Ints first, Ints second, const Bounds& by) {
         if constexpr (How == Packing::in_floats) return _mm512_permutex2var_epi16(first, lowest_halves(), second);
@@ -162,8 +162,8 @@ struct Avx512 {
             panels[i] = _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 16 * i)));
     }
 
-    /// The nearest integers of quotients. A half of their sign is added and the sum cut off, both toward zero: halves go away
-    /// from it.
+    /// The nearest integers of the quotients. A half with their sign is added and the sum truncated, both rounded toward zero:
+    /// halves are rounded away from zero.
     static void to_panels(Ints (&panels)[4], const float* from, Floats scale) {
         const __m512 most = _mm512_set1_ps(1073741824.0F), least = _mm512_set1_ps(-1073741824.0F);
         for (int i = 0; i < 4; ++i) {
@@ -175,7 +175,7 @@ struct Avx512 {
         }
     }
 
-    /// `count` bytes of each of three rows, side by side.
+    /// Interleaves `count` bytes of each of three rows.
     static void interleave(const std::int8_t* a, const std::int8_t* b, const std::int8_t* c, std::int8_t* to, int count) {
         alignas(64) static constexpr auto order = [] {
             struct {
@@ -233,7 +233,7 @@ private:
     static Mask first(int count, int all) {
         return count >= all ? static_cast<Mask>(-1) : count <= 0 ? Mask{0} : static_cast<Mask>((std::uint64_t{1} << count) - 1);
     }
-    /// The order in which the lowest 16 bits of two vectors lie where numbers of 32 bits, packed to 16, would.
+    /// The permutation that puts the lowest 16 bits of two vectors in the order of 32-bit numbers packed to 16 bits.
     static __m512i lowest_halves() {
         alignas(64) static constexpr auto order = [] {
             struct {
@@ -244,11 +244,11 @@ private:
         }();
         return _mm512_load_si512(order.of);
     }
-    /// The lowest 16 bits of two vectors, one of each in turn. Unlike a permutation, no unit does it that multiplies.
+    /// The lowest 16 bits of two vectors, alternating. Unlike a permutation, this does not occupy a unit that multiplies.
     static __m512i alternating(__m512i first, __m512i second) {
         return _mm512_mask_blend_epi16(0xAAAAAAAA, first, _mm512_slli_epi32(second, 16));
     }
-    /// The order in which four panels lie that were packed as two pairs of alternating ones.
+    /// The permutation for four panels that were packed as two pairs of alternating ones.
     static __m512i order_of_alternating() {
         alignas(64) static constexpr auto order = [] {
             struct {
@@ -268,7 +268,7 @@ private:
         return _mm512_castsi512_ps(
             _mm512_ternarylogic_epi32(_mm512_castps_si512(half), sign, _mm512_set1_epi32(INT32_MIN), half_or_sign));
     }
-    /// The upper halves of twice the products, rounded.
+    /// The upper halves of the doubled products, rounded.
     static __m512i times(__m512i x, __m512i mantissas) {
         const __m512i one = _mm512_set1_epi64(1LL << 30);
         const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, mantissas), one);
@@ -277,20 +277,20 @@ private:
     }
 };
 
-// A block's sums lie in four vectors. Channel c belongs to vector c % 16 / 4, and lies there at c / 16 * 4 + c % 4.
+// A block's sums are in four vectors: channel c is in vector c % 16 / 4, at c / 16 * 4 + c % 4.
 
 template <>
 struct Interleaved<64> {
     using Vector = __m512i;
     static Vector load(const void* from) { return _mm512_loadu_si512(from); }
     static Vector raised(const std::int8_t* from) { return _mm512_xor_si512(load(from), _mm512_set1_epi8(-128)); }
-    /// Two halves, raised.
+    /// Two halves joined, as cells.
     static Vector joined(const std::int8_t* first, const std::int8_t* second) {
         const __m512i low = _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(first)));
         const __m512i both = _mm512_inserti64x4(low, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(second)), 1);
         return _mm512_xor_si512(both, _mm512_set1_epi8(-128));
     }
-    /// Half a vector, twice.
+    /// Stores half a vector twice.
     static void twice(void* to, const void* half) {
         _mm512_store_si512(to, _mm512_broadcast_i64x4(_mm256_loadu_si256(static_cast<const __m256i*>(half))));
     }
@@ -302,7 +302,7 @@ struct Interleaved<64> {
         asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
         return sum;
     }
-    /// Where a vector's sums lie among those of the block once they are in whole vectors.
+    /// The position of a vector's sums among those of the block, if stored as whole vectors.
     static constexpr int sums_at(int vector) { return 16 * vector; }
     static void widen(const Vector (&sums)[4], __m512i (&whole)[4]) {
         for (int i = 0; i < 4; ++i) whole[i] = sums[i];

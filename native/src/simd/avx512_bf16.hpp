@@ -21,13 +21,13 @@ struct Avx512Bf16 : Avx512 {
         _mm256_mask_storeu_epi16(to, mask, rounded(x));
     }
 
-    /// Two neighboring numbers, for every channel.
+    /// Two neighboring numbers, broadcast to every channel.
     static __m512i pair(const Half* from) {
         std::int32_t both;
         std::memcpy(&both, from, sizeof both);
         return _mm512_set1_epi32(both);
     }
-    /// The numbers of two rows, channel by channel.
+    /// The numbers of two rows, interleaved by channel.
     static __m512i interleaved(const Half* upper, const Half* lower) {
         alignas(64) static constexpr auto order = [] {
             struct {

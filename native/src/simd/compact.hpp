@@ -1,5 +1,5 @@
-// Plain C++ whose factors are single bytes, in groups of four, as NEON has them: weights take no more room than they must, and
-// are read where they lie. `plain.hpp` says what each function means.
+// Plain C++ with factors as single bytes in groups of four, as for NEON: weights take the least memory and are read in place.
+// `plain.hpp` documents each function.
 #pragma once
 
 #include "plain.hpp"
@@ -30,7 +30,7 @@ struct Compact : Plain {
         return sum;
     }
 
-    /// As `scaled` rounds, in as few steps as 32 bits allow.
+    /// Rounds like `scaled`, in as few 32-bit steps as possible.
     static Ints scale(Ints x, Ints mantissas, Ints rights) {
         _Pragma("GCC unroll 16") for (int i = 0; i < width; ++i) {
             const std::int64_t product = std::int64_t{x.of[i]} * mantissas.of[i];

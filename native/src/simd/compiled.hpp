@@ -1,4 +1,4 @@
-// The instruction set that this code is compiled for, of those with weights in groups of four bytes: exported C++ keeps them so.
+// The instruction set that this code is compiled for, among those with weights in groups of four bytes, as in exported C++.
 #pragma once
 
 #if defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)

@@ -1,5 +1,4 @@
-// The DSP extension of 32-bit Arm (Cortex-M4, M7, M33, M55): two products of 16 bits at once. `plain.hpp` says what each
-// function means.
+// The DSP extension of 32-bit Arm (Cortex-M4, M7, M33, M55): two 16-bit products at once. `plain.hpp` documents each function.
 #pragma once
 
 #include <arm_acle.h>
@@ -24,7 +23,7 @@ struct Dsp : Compact {
     }
 
 private:
-    /// Four bytes as numbers of 16 bits: the first and third, the second and fourth.
+    /// Four bytes as 16-bit numbers: the first and third, the second and fourth.
     static Factors halves(const Cell* four) {
         std::uint32_t bytes;
         __builtin_memcpy(&bytes, four, sizeof bytes);

@@ -1,4 +1,4 @@
-// NEON with the dot product instruction: 64-bit Arm since version 8.2. `plain.hpp` says what each function means.
+// NEON with the dot product instruction: 64-bit Arm since version 8.2. `plain.hpp` documents each function.
 #pragma once
 
 #include <arm_neon.h>
@@ -68,7 +68,7 @@ struct Neon {
 
     static Ints scale(Ints x, Ints mantissas, Ints rights) {
         const Ints halved = vqrdmulhq_s32(x, mantissas), lefts = vnegq_s32(rights);
-        const Ints negative = vshrq_n_s32(vandq_s32(halved, lefts), 31);  // -1 where a negative number is shifted
+        const Ints negative = vshrq_n_s32(vandq_s32(halved, lefts), 31);  // -1 if a negative number is shifted
         return vrshlq_s32(vqaddq_s32(halved, negative), lefts);
     }
     static Ints shift_left(Ints x, Ints lefts) { return vqshlq_s32(x, lefts); }

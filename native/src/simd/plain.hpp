@@ -1,13 +1,13 @@
-// Vectors in plain C++: the reference for every other header of this folder, and what runs where none of them fits.
+// Vectors in plain C++: the reference for every other header in this folder, and the fallback if none of them fits.
 //
-// A header of this folder is the only place with instructions of one processor. It defines one type with
-//   width, depth     numbers of 32 bits in a vector, and how many products one step of a dot product adds up
-//   Cell, Tap        what a factor of such a product, and a weight of a depthwise convolution, is stored in
+// Instructions of a particular processor occur only in the headers of this folder. Each defines one type with
+//   width, depth     32-bit numbers in a vector, and the number of products that one step of a dot product adds up
+//   Cell, Tap        the storage types of a factor of such a product, and of a weight of a depthwise convolution
 //   Floats, Ints     vectors of 32-bit floats and integers
-// and, where factors whose right shifts are all positive are faster, `shrink`, whose last argument is half of what they cut
-// off; where the processor has one way to round for all instructions, `Rounding`, which sets it; and the functions below. A
-// panel is 16 channels side by side: 16 / width vectors. `place(channel)` says where a channel of a panel lies in these vectors
-// while its sums are computed, so that packing them to bytes needs no shuffle afterwards.
+// and the functions below. If factors with only positive right shifts are faster, it also has `shrink`, whose last argument is
+// half of what the shifts cut off; if the processor has a global rounding mode, it has `Rounding`, which sets it. A panel is 16
+// channels side by side: 16 / width vectors. `place(channel)` is the position of a channel in these vectors while sums are
+// computed, chosen so that packing to bytes needs no shuffle afterwards.
 #pragma once
 
 #include <cstddef>
@@ -20,10 +20,10 @@ namespace mobilenets::simd {
 struct Plain {
     static constexpr const char* name = "plain";
     static constexpr int width = 8, depth = 2;
-    static constexpr int offset = 0;                   // that `to_cells` adds
-    static constexpr int pixels = 6, tile_panels = 1;  // of a tile; of half a panel, twice as many pixels
-    static constexpr int byte_panels = 1;              // of a tile of integers, with fewer pixels than the others
-    static constexpr int packed_panels = 1;            // that are packed to bytes at once
+    static constexpr int offset = 0;                   // added by `to_cells`
+    static constexpr int pixels = 6, tile_panels = 1;  // per tile; for half a panel, twice as many pixels
+    static constexpr int byte_panels = 1;              // per tile of integers, with fewer pixels than the others
+    static constexpr int packed_panels = 1;            // packed to bytes at once
     static constexpr bool has_reals = false;           // whether sums can be rescaled in floats, by `real` and `signed_real`
     static constexpr bool has_float_sums = false;      // whether they can be floats from the start, by `float_sum`,
                                                        // which leaves them as `float_sums` says
@@ -96,12 +96,12 @@ struct Plain {
         return a;
     }
 
-    /// `count` bytes as cells. Up to 16 bytes more may be read, and as many cells written.
+    /// Converts `count` bytes to cells. Up to 16 more bytes may be read, and as many more cells written.
     static void to_cells(Cell* to, const std::int8_t* from, int count) {
         for (int i = 0; i < count; ++i) to[i] = from[i];
     }
 
-    /// sum + a · b, where a is `depth` cells that count for every channel, and b `depth` cells of each of `width` channels.
+    /// sum + a · b, where a is `depth` cells shared by all channels, and b `depth` cells for each of `width` channels.
     struct Factors {
         Cell of[depth];
     };
@@ -113,10 +113,10 @@ struct Plain {
         return sum;
     }
 
-    /// Where the weight of a channel of a panel at one of two taps lies among `tap_cells` of them.
+    /// The position among `tap_cells` weights of the one for a channel of a panel and one of two taps.
     static constexpr int tap_cells = 32;
     static constexpr int tap_place(int channel, int tap) { return 2 * channel + tap; }
-    /// The sums of a panel, plus what 16 channels of two pixels are times their weights.
+    /// Adds the products of 16 channels of two pixels with their weights to the sums of a panel.
     static void add_taps(Ints (&sums)[2], const std::int8_t* first, const std::int8_t* second, const Tap* weights) {
         for (int i = 0; i < 16; ++i) {
             std::int32_t& sum = sums[i / width].of[i % width];
@@ -124,7 +124,7 @@ struct Plain {
         }
     }
 
-    /// Each number times its factor; `left` only where a shift is positive.
+    /// Each number times its factor; the variant with `left` is only for factors with positive shifts.
     static Ints scale(Ints x, Ints mantissas, Ints rights) {
         for (int i = 0; i < width; ++i) x.of[i] = static_cast<std::int32_t>(scaled(x.of[i], {mantissas.of[i], -rights.of[i]}));
         return x;
@@ -137,7 +137,7 @@ struct Plain {
         return x;
     }
 
-    /// The panel, plus the zero point if it is to be moved, as 16 bytes; and these cut to the bounds.
+    /// A panel, plus the zero point if it is not included yet, as 16 bytes; and these clipped to the bounds.
     struct Bounds {
         std::int32_t zero_point, low, high;
     };
@@ -157,30 +157,30 @@ struct Plain {
         for (std::int8_t& byte : bytes.of) byte = to_byte(byte, by.low, by.high);
         return bytes;
     }
-    /// Some of the panels packed at once, from that at `at`; at most `count` channels.
+    /// Stores some of the panels packed at once, starting at `at`; at most `count` channels.
     template <int Panels>
     static void store(std::int8_t* to, Bytes bytes, int, int count) {
         __builtin_memcpy(to, bytes.of, static_cast<std::size_t>(smaller(count, 16)));
     }
-    /// 16 bytes as a panel.
+    /// Loads 16 bytes as a panel.
     static void load(Ints (&panel)[2], const std::int8_t* from) {
         for (int i = 0; i < 16; ++i) panel[i / width].of[i % width] = from[i];
     }
 
-    /// 16 floats divided by the scale, as the nearest integers; halves go away from zero.
+    /// 16 floats divided by the scale, rounded to the nearest integers; halves are rounded away from zero.
     static void to_panels(Ints (&panel)[2], const float* from, Floats scale) {
         constexpr float largest = 1073741824.0F;
         for (int i = 0; i < 16; ++i) {
-            const float quotient = smaller(larger(-largest, from[i] / scale.of[0]), largest);  // not a number is the least
+            const float quotient = smaller(larger(-largest, from[i] / scale.of[0]), largest);  // NaN becomes the smallest
             panel[i / width].of[i % width] = static_cast<std::int32_t>(rounded(static_cast<double>(quotient)));
         }
     }
 
-    /// `count` bytes of each of three rows, side by side.
+    /// Interleaves `count` bytes of each of three rows.
     static void interleave(const std::int8_t* a, const std::int8_t* b, const std::int8_t* c, std::int8_t* to, int count) {
         for (int i = 0; i < count; ++i) to[3 * i] = a[i], to[3 * i + 1] = b[i], to[3 * i + 2] = c[i];
     }
-    /// What each byte becomes by a table, which begins with that of -128.
+    /// Maps each byte through a table, which starts with the entry of -128.
     static void look_up(const std::int8_t* table, const std::int8_t* in, std::int8_t* out, std::size_t count) {
         for (std::size_t i = 0; i < count; ++i) out[i] = table[in[i] + 128];
     }

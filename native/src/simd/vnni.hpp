@@ -1,15 +1,16 @@
-// Vectors of AVX2 with VNNI, without the rest of AVX-512: laptops and desktops with AVX-VNNI since Alder Lake, and servers of
-// Cascade Lake, which lack VBMI. `plain.hpp` says what each function means.
+// AVX2 vectors with VNNI, without the rest of AVX-512: laptops and desktops with AVX-VNNI since Alder Lake, and Cascade Lake
+// servers, which lack VBMI. `plain.hpp` documents each function.
 //
-// One instruction multiplies four unsigned bytes by four signed ones and adds the products to a sum of 32 bits (vpdpbusd), another
-// does so with pairs of 16 bits (vpdpwssd). What pointwise convolutions read is held with 128 added, which the bias takes back.
+// One instruction multiplies four unsigned bytes by four signed ones and adds the products to a 32-bit sum (vpdpbusd), another
+// does so with pairs of 16-bit numbers (vpdpwssd). Inputs of pointwise convolutions are stored with 128 added, which the bias
+// compensates.
 #pragma once
 
 #include "avx2.hpp"
 
 namespace mobilenets::simd {
 
-/// `Set` has the products: `dot` of bytes and, if it is one instruction, `add_pairs` of numbers of 16 bits.
+/// `Set` provides the products: `dot` for bytes and, if it is one instruction, `add_pairs` for 16-bit numbers.
 template <class Set>
 struct VnniVectors : Avx2Vectors<Set> {
     static constexpr int depth = 4, offset = 128;
@@ -51,7 +52,7 @@ struct Avx512Vnni : VnniVectors<Avx512Vnni> {
     }
 };
 
-/// The same products by other instructions: for tests on processors without them.
+/// The same products with other instructions, for tests on processors without VNNI.
 struct EmulatedVnni : VnniVectors<EmulatedVnni> {
     static constexpr const char* name = "emulated_vnni";
 

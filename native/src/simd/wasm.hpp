@@ -1,8 +1,8 @@
-// WebAssembly with vectors of 128 bits: every browser since 2023. `plain.hpp` says what each function means.
+// WebAssembly with 128-bit vectors: every browser since 2023. `plain.hpp` documents each function.
 //
-// Products of 8-bit integers are added up in pairs of 16 bits (i32x4.dot_i16x8_s). There is no shift by another number in each
-// place of a vector, which rescaling in integers needs: sums are rescaled in 64-bit floats instead, in which the product and
-// the sum that `real_of` found are exact.
+// Products of 8-bit integers are computed as pairs of 16-bit integers (i32x4.dot_i16x8_s). There is no shift with a different
+// count per lane, which rescaling in integers needs. Sums are rescaled in 64-bit floats instead, in which the product and the
+// sum that `real_of` found are exact.
 #pragma once
 
 #include <wasm_simd128.h>
@@ -39,7 +39,7 @@ struct Wasm {
     static Floats add(Floats a, Floats b) { return a + b; }
     static Floats multiply(Floats a, Floats b) { return a * b; }
     static Floats multiply_add(Floats a, Floats b, Floats sum) { return a * b + sum; }
-    // What is not a number becomes the second number.
+    // NaN becomes the second number.
     static Floats least(Floats a, Floats b) { return floats(wasm_f32x4_pmin(bits(b), bits(a))); }
     static Floats greatest(Floats a, Floats b) { return floats(wasm_f32x4_pmax(bits(b), bits(a))); }
 
@@ -77,7 +77,7 @@ struct Wasm {
         }
     }
 
-    // Where no floats give the same integers, which is rare: one number after the other.
+    // Only for the rare factors for which no floats give the same integers: one number at a time.
     static Ints scale(Ints x, Ints mantissas, Ints rights) {
         std::int32_t numbers[width], by[width], shifts[width];
         store(numbers, x), store(by, mantissas), store(shifts, rights);
@@ -128,7 +128,7 @@ struct Wasm {
     static void to_panels(Ints (&panel)[4], const float* from, Floats scale) {
         const v128_t largest = wasm_f32x4_splat(1073741824.0F), half = wasm_f32x4_splat(0.5F);
         for (int i = 0; i < 4; ++i) {
-            const v128_t number = wasm_f32x4_div(wasm_v128_load(from + 4 * i), bits(scale));  // not a number becomes the least
+            const v128_t number = wasm_f32x4_div(wasm_v128_load(from + 4 * i), bits(scale));  // NaN becomes the smallest
             const v128_t quotient = wasm_f32x4_pmin(wasm_f32x4_pmax(wasm_f32x4_neg(largest), number), largest);
             const v128_t whole = wasm_f32x4_trunc(quotient), rest = wasm_f32x4_sub(quotient, whole);
             const v128_t up = wasm_f32x4_ge(rest, half), down = wasm_f32x4_le(rest, wasm_f32x4_neg(half));
@@ -151,8 +151,9 @@ protected:
     static Floats floats(v128_t x) { return (Floats)x; }
     static v128_t upper_half(v128_t x) { return wasm_i32x4_shuffle(x, x, 2, 3, 2, 3); }
 
-    /// `half` lies in the middle of what the results allow, far more than a 64-bit float is off. So the number below is the
-    /// nearest one to what is a half less, and that stands in the lowest bits once 1.5 * 2**52 is added.
+    /// `half` is in the middle of the interval that the results allow, which is much wider than the error of a 64-bit float. So
+    /// rounding down equals rounding to nearest after subtracting a half; adding 1.5 * 2**52 puts the result into the lowest
+    /// bits.
     static v128_t doubles(Floats x) { return wasm_f64x2_promote_low_f32x4(bits(x)); }
     static v128_t lessened(Floats half) { return wasm_f64x2_sub(doubles(half), wasm_f64x2_splat(0.5)); }
     static Ints nearest(v128_t low, v128_t high) {

@@ -1,12 +1,12 @@
-// WebAssembly with relaxed vectors: browsers since 2023 to 2025. Some of their instructions may differ from one processor to the
-// next, so that each browser can use the processor's own.
+// WebAssembly with relaxed SIMD: browsers since 2023 to 2025. Some of its instructions may give different results on different
+// processors, so that each browser can use native instructions.
 #pragma once
 
 #include "wasm.hpp"
 
 namespace mobilenets::simd {
 
-/// Multiplies and adds in one instruction where the processor has it.
+/// Uses fused multiply-add if the processor has it.
 struct WasmRelaxed : Wasm {
     static constexpr const char* name = "wasm_relaxed";
 
@@ -18,9 +18,9 @@ struct WasmRelaxed : Wasm {
     static Ints signed_real(Ints x, Floats factors, Floats half) { return signed_real_by<WasmRelaxed>(x, factors, half); }
 };
 
-/// Multiplies four bytes by four others and adds the products to a sum in one instruction. One factor is meant to have 7 bits. On
-/// Arm it has 8, with a sign, and only there is this set used. Two products may be added in 16 bits first, which is enough unless
-/// a weight is -128: a browser may do so before it has optimized the code, and not afterwards.
+/// Multiplies four bytes by four others and adds the products to a sum in one instruction. The specification allows only 7 bits
+/// for one factor. On Arm it has 8 signed bits, and this set is used only there. A browser may first add two products in 16
+/// bits, at least until it has optimized the code; this suffices unless a weight is -128.
 struct WasmDot : WasmRelaxed {
     static constexpr const char* name = "wasm_dot";
     static constexpr int depth = 4;
@@ -50,7 +50,7 @@ struct WasmDot : WasmRelaxed {
     }
 
 private:
-    /// A vector that the compiler does not look into: it would compute what follows by rules of its own.
+    /// Hides a vector from the compiler, which would otherwise transform the computation that follows.
     static v128_t hidden(v128_t x) {
         asm volatile("" : "+r"(x));
         return x;

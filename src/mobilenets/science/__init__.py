@@ -1,1 +1,1 @@
-"""The papers' figures, tables and claims as code: each is computed here and compared with what the paper prints."""
+"""Reproductions of the papers' figures, tables and claims: each is computed and compared with the printed values."""

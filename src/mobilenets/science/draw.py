@@ -1,4 +1,4 @@
-"""Plots that several reproductions share."""
+"""Plotting functions that several reproductions share."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """One cost of several things.
+    """A panel of bars: one cost of several networks.
 
     Args:
-        title: what it is, with its unit.
-        here: ours.
-        paper: what the paper prints; None where it prints nothing.
-        digits: after the point, of the numbers at the bars.
+        title: name of the cost, with its unit.
+        here: our values.
+        paper: the paper's values; None if it prints none.
+        digits: decimals of the numbers at the bars.
     """
 
     title: str
@@ -35,12 +35,12 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points that belong together.
+    """A series of points.
 
     Args:
-        name: for the legend.
-        x, y: where they lie.
-        labels: beside the points; empty for none.
+        name: name in the legend.
+        x, y: coordinates.
+        labels: labels of the points; empty for none.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Series:
 
 
 def bars(names: Sequence[str], panels: Sequence[Bars]) -> Figure:
-    """A row of bar plots, one bar for each name from above; what the paper prints is a mark on the bar."""
+    """A row of bar plots, with one bar per name from top to bottom; the paper's value is a mark on the bar."""
     figure, _ = figure_of(2.2 + 2.9 * len(panels), 1.3 + 0.38 * len(names), columns=len(panels))
     places = range(len(names), 0, -1)
     for i, (axes, panel) in enumerate(zip(figure.axes, panels, strict=True)):
@@ -81,9 +81,9 @@ def scatter(axes: Axes, series: Sequence[Series], *, x: str, y: str, log: bool =
     """Points by series.
 
     Args:
-        axes: where.
+        axes: the axes to draw on.
         series: at most seven.
-        x, y: what the axes show.
+        x, y: labels of the axes.
         log: whether x is logarithmic.
     """
     for i, (one, color) in enumerate(zip(series, color_cycle(len(series)), strict=True)):

@@ -1,4 +1,4 @@
-"""`Reproduction`: something in a paper that can be computed here; `Asked`: with what; `Result`: what came out."""
+"""`Reproduction`: a figure, table or claim of a paper that can be computed; `Asked`: its options; `Result`: its result."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ Use = Literal["weights", "images", "data", "repeats", "seconds", "seeds", "epoch
 Cell = str | int | float | None
 
 PATHS: tuple[Use, ...] = ("weights", "images", "data")
-"""Options that name files. A reproduction that uses one cannot do without it."""
+"""Options that are files. A reproduction that uses one requires it."""
 
 SHARES = ("%", "points")
-"""Units whose differences are points, not percent."""
+"""Units whose differences are given in points, not percent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """Something in a paper that can be computed here.
+    """A figure, table or claim of a paper that can be computed here.
 
     Args:
         paper: the paper it is from.
         place: where in the paper: "Table 4".
-        what: what is computed, for people: one sentence without a period.
-        minutes: how long it takes on one core, roughly.
-        function: what computes it, as "module:function" below `mobilenets.science`. It takes `Asked` and returns `Result`.
-        uses: the options that it takes.
+        what: a description for users: one sentence without a period.
+        minutes: approximate duration on one core.
+        function: the function that computes it, as "module:function" below `mobilenets.science`; maps `Asked` to `Result`.
+        uses: the options that it accepts.
     """
 
     paper: Paper
@@ -48,18 +48,18 @@ class Reproduction:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """With what a reproduction is computed.
+    """The options for computing a reproduction.
 
     Args:
-        folder: for what is kept on the way: exported networks, runs.
+        folder: for intermediate results: exported networks, runs.
         weights: a file or checkpoint of ImageNet weights.
         images: a folder of photos.
         data: a dataset to train on, as `open_dataset` takes it.
-        repeats: how often something random is drawn.
+        repeats: number of random draws.
         seconds: how long each network is timed.
-        seeds: how many times each network is trained, from different first weights and in a different order of the images.
-        epochs: how often each training sees every image.
-        telling: how progress is shown.
+        seeds: how often each network is trained, with different initial weights and image orders.
+        epochs: number of epochs of each training.
+        telling: shows progress.
     """
 
     folder: Path
@@ -75,15 +75,15 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A figure that a paper prints, or that follows from what it prints, beside ours.
+    """A value that a paper prints, or that follows from printed values, compared with ours.
 
     Args:
-        what: what the figure is of.
-        paper: the paper's.
-        here: ours, in the same unit.
+        what: name of the value.
+        paper: the paper's value.
+        here: our value, in the same unit.
         unit: its unit; "" for a number or a ratio, "%" for a share in percent, "points" for a difference of such shares.
         source: where the paper prints it.
-        remark: why the two differ, if that is known.
+        remark: why the two differ, if known.
     """
 
     what: str
@@ -95,7 +95,7 @@ class Comparison:
 
     @property
     def difference(self) -> str:
-        """Ours minus the paper's, for people: in points if both are percentages, else in percent of the paper's."""
+        """Our value minus the paper's, as text: in points if both are percentages, else in percent of the paper's."""
         if self.unit in SHARES:
             return f"{words.difference(self.here - self.paper)} points"
         if not self.paper:
@@ -105,14 +105,14 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a reproduction found.
+    """The result of a reproduction.
 
     Args:
         columns, rows: the table behind the figure, for the CSV file.
         figure: the plot.
         caption: what the plot shows: one or two sentences.
-        comparisons: the paper's figures beside ours.
-        findings: whole sentences on what this says about the paper's claim, and what it does not.
+        comparisons: the paper's values compared with ours.
+        findings: sentences on what the result says about the paper's claim, and what it does not.
     """
 
     columns: tuple[str, ...]
@@ -127,7 +127,7 @@ Make = Callable[[Asked], Result]
 
 
 def check_options(name: str, reproduction: Reproduction, given: Sequence[str]) -> None:
-    """Refuse options that mean nothing to a reproduction, and ask for those that it needs.
+    """Check that the given options apply to a reproduction, and that none it requires is missing.
 
     Args:
         name, reproduction: which one.
@@ -146,7 +146,7 @@ def check_options(name: str, reproduction: Reproduction, given: Sequence[str]) -
 
 
 def options_of(reproduction: Reproduction, asked: Asked) -> dict[str, str]:
-    """The options that a reproduction used, as text; of files the name alone."""
+    """The options that a reproduction used, as text; for files, only the name."""
     values = {use: getattr(asked, use) for use in reproduction.uses}
     return {use: Path(value).name if use in PATHS else str(value) for use, value in values.items()}
 

@@ -1,4 +1,4 @@
-"""A result on the disk: PNG, SVG, CSV, and JSON with everything that people and programs read about it."""
+"""Stored results: PNG, SVG, CSV, and JSON with everything about a result except its plot."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ ENDINGS = (".png", ".svg", ".csv", ".json")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A result without its plot, as the JSON file holds it.
+    """A result without its plot, as stored in the JSON file.
 
     Args:
-        name: of the reproduction.
+        name: name of the reproduction.
         columns, rows, caption, comparisons, findings: as in `Result`.
         machine: the processor that computed it.
-        options: what the user could set, and its value.
+        options: the options and their values.
     """
 
     name: str
@@ -43,13 +43,13 @@ class Kept:
 
 
 def kept(name: str, result: Result, *, machine: str, options: dict[str, str]) -> Kept:
-    """What is kept of a result."""
+    """The stored form of a result."""
     rows = tuple(tuple(row) for row in result.rows)
     return Kept(name, result.columns, rows, result.caption, result.comparisons, result.findings, machine, options)
 
 
 def write(facts: Kept, figure: Figure, folder: Path) -> list[Path]:
-    """Write a result into a folder; the files, in the order of `ENDINGS`.
+    """Write a result into a folder; returns the files, in the order of `ENDINGS`.
 
     Raises:
         OSError: a file cannot be written.
@@ -63,7 +63,7 @@ def write(facts: Kept, figure: Figure, folder: Path) -> list[Path]:
 
 
 def to_data(facts: Kept) -> dict[str, Any]:  # Any: what JSON holds
-    """The result for JSON, with every difference in words."""
+    """The result for JSON, with every difference as text."""
     data: dict[str, Any] = encode(facts)
     for given, comparison in zip(data["comparisons"], facts.comparisons, strict=True):
         given["difference"] = comparison.difference
@@ -71,10 +71,10 @@ def to_data(facts: Kept) -> dict[str, Any]:  # Any: what JSON holds
 
 
 def read(path: Path) -> Kept:
-    """The result that `write` wrote as JSON.
+    """Read a result that `write` wrote as JSON.
 
     Raises:
-        DocumentError: it is no such file.
+        DocumentError: the file is not such a result.
         OSError: it cannot be read.
     """
     data = parse(path.read_bytes())
@@ -89,7 +89,7 @@ def read(path: Path) -> Kept:
 
 
 def number(value: float) -> str:
-    """A figure with as many digits as a table needs.
+    """A number with as many digits as a table needs.
 
     >>> number(4867.3), number(0.12345), number(75.0), number(3)
     ('4,867', '0.1235', '75', '3')
@@ -106,7 +106,7 @@ def _csv(facts: Kept) -> str:
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """The figure as a file of its own, the same for the same figure."""
+    """The figure as a reproducible SVG: the same figure gives the same text."""
     import matplotlib
 
     buffer = io.StringIO()

@@ -1,4 +1,4 @@
-"""How long networks take on this machine: all in turn by the package's benchmark, in ONNX Runtime, one thread, one image."""
+"""Latencies of networks on this machine, measured interleaved by our benchmark: ONNX Runtime, one thread, one image."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ CELLS = ("cpu_ms", "cpu_low_ms", "cpu_high_ms", "p50_ms")
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """What was measured, by the networks' names.
+    """The measured latencies, by name of the network.
 
     Args:
-        rows: of the benchmark.
+        rows: the rows of the benchmark.
     """
 
     rows: Mapping[str, Row]
 
     def ms(self, name: str) -> float:
-        """Processor time of one image, ms: the latency that a machine without other work would have."""
+        """Processor time per image in ms: the latency on an otherwise idle machine."""
         return statistics.median(self.rows[name].rounds_cpu_ms)
 
     def range_ms(self, name: str) -> tuple[float, float]:
-        """The range of that over the middle four fifths of the rounds, ms."""
+        """The range of the processor time over the middle 80% of the rounds, in ms."""
         return middle(self.rows[name].rounds_cpu_ms)
 
     def cells(self, name: str) -> tuple[Cell, ...]:
-        """For a table, with `CELLS`."""
+        """The cells for a table, in the order of `CELLS`."""
         return (self.ms(name), *self.range_ms(name), self.rows[name].p50_ms)
 
     def ratio(self, name: str, other: str) -> Ratio:
-        """How many times slower `name` is than `other` by processor time, from pairs of rounds, with its interval."""
+        """The ratio of processor times of `name` and `other`, from pairs of rounds, with its confidence interval."""
         return cpu_ratio(self.rows[name], self.rows[other])
 
 
 def latencies(networks: Sequence[Network], asked: Asked) -> Latencies:
-    """Measure networks side by side; those that have no file yet are exported first.
+    """Measure networks interleaved; those without a file are exported first.
 
     Raises:
         ExportError: a network cannot be exported.

@@ -1,4 +1,4 @@
-"""`Network`: something that is counted and timed, ours or a peer's; and its cost."""
+"""`Network`: a network whose cost is counted and timed, one of ours or of another paper (a peer)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mobilenets.specs.rows import BackboneSpec
 
 CLASSES, PEER_SIZE = 1000, 224
 TOLERANCE = 1e-3
-"""How far ONNX Runtime may be from torch on a peer's network, relative to the largest logit."""
+"""Largest allowed difference between ONNX Runtime and torch for a peer, relative to the largest logit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class Network:
     """A network of ours, or a peer.
 
     Args:
-        name: how a table and a plot call it.
-        spec: one of ours; None for a peer.
+        name: its name in tables and plots.
+        spec: the spec of one of ours; None for a peer.
         peer: its name in `peers.table.PEERS`; "" for one of ours.
     """
 
@@ -33,7 +33,7 @@ class Network:
     peer: str = ""
 
     def graph(self) -> LayerGraph:
-        """Its layers, as it runs on one image."""
+        """Its layers, from a run on one image."""
         import torch
 
         from mobilenets.analysis.trace import trace
@@ -45,10 +45,10 @@ class Network:
         return trace(module, (1, 3, *self._shape))
 
     def file(self, folder: Path) -> Path:
-        """An ONNX file of it in `folder`, with random weights; written now, and compared with torch, unless it is there.
+        """Its ONNX file in `folder`, with random weights; if missing, it is written and compared with torch.
 
         Raises:
-            ExportError: the file does not compute what the network computes.
+            ExportError: the file does not compute the same as the network.
             MissingExtraError: a library is not installed.
         """
         path = folder / f"{self._key()}.onnx"
@@ -64,7 +64,7 @@ class Network:
         return (PEER_SIZE, PEER_SIZE) if self.spec is None else self.spec.input.shape
 
     def _key(self) -> str:
-        """A file name that no other network has."""
+        """A unique file name."""
         if self.spec is None:
             return self.peer
         digest = hashlib.sha256(to_json(self.spec).encode()).hexdigest()
@@ -90,7 +90,7 @@ def _write_ours(spec: ModelSpec, path: Path) -> None:
 
 
 def _write_peer(peer: str, size: int, path: Path) -> None:
-    """Write a peer's network by torch's own exporter, compare it, and give it the file name last."""
+    """Write a peer's network with torch's own exporter, and compare it before the file gets its name."""
     import numpy as np
     import torch
 

@@ -1,4 +1,4 @@
-"""What the papers print about whole networks, as they print it. Ours is always computed; these are the other side."""
+"""The papers' printed values for whole networks, as printed. Our own values are always computed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Line:
     """A line of a table.
 
     Args:
-        name: as the paper has it.
-        network: the package's name of it, or that of a peer.
-        width, size: of the network.
-        top1: ImageNet accuracy, percent.
-        macs: multiply-adds, millions.
-        params: parameters, millions.
-        ms: latency on the paper's phone; None if it prints none.
-        why_macs, why_params: why our counts differ, if that is known.
+        name: the paper's name.
+        network: the package's name of the network or peer.
+        width, size: width and input size of the network.
+        top1: ImageNet accuracy, in percent.
+        macs: multiply-adds, in millions.
+        params: parameters, in millions.
+        ms: latency on the paper's phone, in ms; None if not printed.
+        why_macs, why_params: why our counts differ, if known.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Everything that can be reproduced, by name. Adding one is a function and a line here."""
+"""All reproductions, by name. To add one, write a function and add a line here."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def reproduce(name: str, asked: Asked) -> Result:
     """Compute a reproduction.
 
     Raises:
-        UnknownNameError: there is none of this name.
+        UnknownNameError: there is none with this name.
         MobileNetsError: it cannot be computed; the message says why.
     """
     return function_of(REPRODUCTIONS[name])(asked)

@@ -25,8 +25,8 @@ class Counted:
     """The networks of a table with their costs.
 
     Args:
-        lines: what is printed.
-        params, macs: by name of the line.
+        lines: the printed lines.
+        params, macs: our counts, by name of the line.
     """
 
     lines: tuple[Line, ...]
@@ -44,7 +44,7 @@ class Counted:
         ]
 
     def comparisons(self, source: str) -> tuple[Comparison, ...]:
-        """Each printed count beside ours; within one unit of the last printed digit no reason is given."""
+        """Each printed count compared with ours; the reason is omitted if they agree within one unit of the last digit."""
         return tuple(
             Comparison(f"{line.name}: {what}", printed, here, "M", source, "" if abs(here - printed) <= _unit(printed) else why)
             for line in self.lines
@@ -57,11 +57,11 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Measured(Counted):
-    """The same, timed.
+    """The same with latencies.
 
     Args:
-        lines, params, macs: as there.
-        latencies: of all, measured in one run.
+        lines, params, macs: as in `Counted`.
+        latencies: of all networks, measured in one run.
     """
 
     latencies: Latencies
@@ -93,9 +93,9 @@ def result(found: Measured, source: str, comparisons: Sequence[Comparison] = (),
     """A table with its plot.
 
     Args:
-        found: its networks.
+        found: the networks of the table.
         source: where the paper prints it.
-        comparisons, findings: beyond the counts.
+        comparisons, findings: in addition to the counts.
     """
     lines = found.lines
     names = [f"{line.name} ({line.top1:g}%)" for line in lines]
@@ -111,14 +111,14 @@ def result(found: Measured, source: str, comparisons: Sequence[Comparison] = (),
 def beside(
     lines: Sequence[Line], asked: Asked, pairs: Sequence[tuple[str, str]], *, source: str, device: str, reason: str
 ) -> Result:
-    """A table that prints latencies, and how pairs of its networks compare there and here.
+    """A table with printed latencies, and the latency ratios of pairs of its networks in the paper and here.
 
     Args:
-        lines: of the table; those of the pairs have printed latencies.
-        asked: how they are timed.
+        lines: lines of the table; those in pairs have printed latencies.
+        asked: the options for timing.
         pairs: a network and the one that its latency is divided by.
         source: where the paper prints the table.
-        device: what the paper timed on, as in "on a Pixel 1".
+        device: the paper's device, as in "on a Pixel 1".
         reason: why this machine may differ.
     """
     found = measured(lines, asked)

@@ -1,4 +1,4 @@
-"""The page as a folder of static files: as it is built, and with a network beside it."""
+"""The browser page as a folder of static files: as built, and with a network added."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _PAGE = Path(__file__).parent / "page"  # `make web` fills it
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """What a folder with the page weighs, bytes as they lie on the disk.
+    """The size of a folder with the page, in bytes on disk.
 
     Args:
-        page: what is ours: HTML, styles, scripts, icons.
+        page: our own files: HTML, styles, scripts, icons.
         runtimes: libraries that run networks.
-        model: the network.
+        model: files of the network.
     """
 
     page: int
@@ -45,13 +45,13 @@ class Weight:
 
 
 def page_folder() -> Path:
-    """The folder of the built page: `index.html`, and what it loads except for a network and the list of files.
+    """The folder of the built page: `index.html` and everything that it loads, except a network and the list of files.
 
     Raises:
-        ExportError: the page is not built, as in a fresh checkout. The wheel has it.
+        ExportError: the page is not built, as in a fresh checkout; the wheel contains it.
     """
     if not (_PAGE / "index.html").is_file():
-        copied = not (_PAGE.parents[3] / "pyproject.toml").is_file()  # what is installed is not the clone itself
+        copied = not (_PAGE.parents[3] / "pyproject.toml").is_file()  # installed as a copy, not in place from the clone
         raise ExportError(
             f"the page for the browser is not built: '{_PAGE}' has no index.html",
             hint="run 'make web' in your clone of mobilenets; it needs Node.js 20 or newer"
@@ -61,12 +61,11 @@ def page_folder() -> Path:
 
 
 def write_page(folder: Path, manifest: Manifest, networks: Mapping[str, Path]) -> None:
-    """Write the page with a network: a folder that any server of static files can give out. It has the runtimes that it needs,
-    of those that the page was built with.
+    """Write the page with a network: a folder for any static file server. It includes only the runtimes that it needs.
 
     Args:
-        folder: to fill; it is made, and must be empty if it is there.
-        manifest: of the network.
+        folder: the folder to write; it is created if missing, and must be empty.
+        manifest: the manifest of the network.
         networks: the exported file for each runtime in the browser, "onnx" at least.
 
     Raises:
@@ -95,7 +94,7 @@ def write_page(folder: Path, manifest: Manifest, networks: Mapping[str, Path]) -
 
 
 def weigh(folder: Path) -> Weight:
-    """What the page, the runtimes and the model in a folder weigh."""
+    """The sizes of the page, the runtimes and the model in a folder."""
     sizes = {"page": 0, _ENGINES: 0, "model": 0}
     for file in _files(folder):
         part = file.relative_to(folder).parts[0]
@@ -104,7 +103,7 @@ def weigh(folder: Path) -> Weight:
 
 
 def _write_list(folder: Path) -> None:
-    """`files.json`: every other file, for the service worker, and a name for their content."""
+    """Write `files.json`, for the service worker: the list of all other files, and a hash of their content as the version."""
     files = _files(folder)
     content = hashlib.sha256()
     for file in files:

@@ -1,4 +1,4 @@
-"""A server of the page for this machine alone, with the headers that threads in the browser need."""
+"""A server of the page for this machine only, with the headers that browsers require for threads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-"""The first two isolate the page from others, which browsers ask for before threads may share memory."""
+"""The first two isolate the page from others, which browsers require before threads may share memory."""
 
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -28,7 +28,7 @@ TYPES = {
     ".tflite": "application/octet-stream",
     ".svg": "image/svg+xml",
 }
-"""By the ending of a file's name. What the system says of them is not trusted: it may not know them."""
+"""Content types by file extension. The system's own table is not used, because it may lack some of them."""
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -41,25 +41,25 @@ class _Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def list_directory(self, path: object) -> None:
-        """Folders are not listed."""
+        """Answer 404 instead of listing a folder."""
         self.send_error(404)
 
     def log_message(self, *_: object) -> None:
-        """Requests are not printed."""
+        """Do not print requests."""
 
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """A browser that hangs up, as when its page is left, is no error."""
+        """Ignore browsers that hang up, for example when the user leaves the page."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]  # as it was given
 
 
 def page_server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
-    """A server of the folder at 127.0.0.1, which its caller runs: `with page_server(folder) as server: server.serve_forever()`.
+    """A server for the folder at 127.0.0.1, run by its caller: `with page_server(folder) as server: server.serve_forever()`.
 
     Args:
-        folder: what `write_page` wrote.
+        folder: a folder that `write_page` wrote.
         port: 0 for any that is free.
 
     Raises:

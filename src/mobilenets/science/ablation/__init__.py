@@ -1,1 +1,1 @@
-"""The papers' ablations, trained: the same networks at a size that one core bears, on the same images, with intervals."""
+"""The papers' ablations, trained at a size that one core can handle, on the same images, with confidence intervals."""

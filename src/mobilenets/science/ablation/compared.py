@@ -1,4 +1,4 @@
-"""An ablation's result: accuracy of each variant, and the paper's order tested on the same images."""
+"""The result of an ablation: the accuracy of each variant, and a test of the paper's ranking on the same images."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def last_stage(asked: Asked) -> Result:
 
 
 def difference(better: NDArray[np.bool_], worse: NDArray[np.bool_]) -> tuple[float, Interval]:
-    """How much more the first gets right, a share, with its interval over draws of the same images for both.
+    """The accuracy difference as a share, with its confidence interval from a paired bootstrap over the images.
 
     Args:
-        better, worse: which images are right, seeds N.
+        better, worse: which images each variant classifies correctly, seeds N.
     """
     each = better.mean(axis=0) - worse.mean(axis=0)  # N, the mean over the seeds
     interval = bootstrap(lambda counts: float(counts @ each / len(each)), len(each))
@@ -86,9 +86,9 @@ def verdict(order: Order, gap: float, interval: Interval, seeds: NDArray[np.floa
     """A sentence on whether what a paper says of two variants holds here.
 
     Args:
-        order: what it says.
-        gap, interval: how much better the first is here, shares.
-        seeds: the same seed by seed.
+        order: the paper's claim.
+        gap, interval: the accuracy difference here, as shares.
+        seeds: the difference for each seed.
         where: the place in the paper.
     """
     low, high = words.difference(100 * interval.low, 2), words.difference(100 * interval.high, 2)

@@ -16,17 +16,17 @@ SIZE, HALVINGS = 32, 4
 """The last map is 2 x 2: a network for 224 px would leave one pixel of 32."""
 V1_WIDTH, V2_WIDTH, V3_WIDTH = 0.25, 0.35, 0.35
 NARROW = 0.75
-"""V1, Table 5: the width that costs as much as leaving five layers out."""
+"""V1, Table 5: the width whose cost equals that of leaving out five layers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a paper says of two variants.
+    """A paper's claim about two variants.
 
     Args:
         better, worse: their names.
-        points: by how many points of ImageNet accuracy; None where it prints no number.
-        relation: "better than", or "as good as" where the paper says that nothing is lost.
+        points: difference in points of ImageNet accuracy; None if not printed.
+        relation: "better than", or "as good as" if the paper claims no loss.
     """
 
     better: str
@@ -37,12 +37,12 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """Networks that differ in one thing.
+    """Networks that differ in one aspect.
 
     Args:
-        paper, place: where the paper has it.
-        variants: the networks by name.
-        orders: what the paper says of them.
+        paper, place: the source.
+        variants: the networks, by name.
+        orders: the paper's claims about them.
     """
 
     paper: Paper
@@ -119,7 +119,7 @@ def last_stage() -> Ablation:
 
 
 def for_small_images(spec: BackboneSpec, halvings: int = HALVINGS) -> BackboneSpec:
-    """The network with its last `halvings` strides of 2 only; the ones above keep the size.
+    """The network with only its last `halvings` strides of 2; earlier ones become 1.
 
     >>> [row.stride for row in for_small_images(backbone("mobilenet_v1"), 2).rows if row.stride > 1]
     [2, 2]

@@ -1,7 +1,7 @@
-"""Trains the networks of an ablation, each from several seeds, and keeps which test images each gets right.
+"""Trains the networks of an ablation with several seeds each, and stores which test images each classifies correctly.
 
-What was trained is not trained again, and what was begun goes on: a run is known by its network, recipe, data and seed, so that
-ablations share the networks that they have in common.
+Finished trainings are reused and interrupted ones resumed: a run is identified by its network, recipe, data and seed, so that
+ablations share common networks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from mobilenets.training.loop import train
 from mobilenets.training.recipe import Recipe
 
 RIGHT = "right.npy"
-"""For each image of the test split, in the order of their names, whether a run gets it right."""
+"""File with, for each image of the test split in order of name, whether a run classifies it correctly."""
 
 RECIPE = Recipe(  # ours: one for all variants, chosen before any of them was compared
     size=SIZE,
@@ -54,11 +54,11 @@ RECIPE = Recipe(  # ours: one for all variants, chosen before any of them was co
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """What the networks of an ablation get right.
+    """The correctly classified images of the networks of an ablation.
 
     Args:
-        names: of the test images, N.
-        right: by variant, seeds N.
+        names: names of the test images, N.
+        right: whether each is classified correctly, by variant, seeds N.
     """
 
     names: tuple[str, ...]
@@ -66,11 +66,11 @@ class Trained:
 
 
 def trained(variants: Mapping[str, BackboneSpec], asked: Asked) -> Trained:
-    """Train every variant from every seed, and look at the test split once with each.
+    """Train every variant with every seed, and evaluate each once on the test split.
 
     Raises:
-        DataError: the dataset is not one to classify, or has no split "test".
-        TrainingError: a run had to stop; the same command goes on with it.
+        DataError: the dataset is not for classification, or has no split "test".
+        TrainingError: a training failed; the same command resumes it.
     """
     assert asked.data is not None  # `check_options` asks for it
     dataset = open_dataset(asked.data, val=0.0)
@@ -82,7 +82,7 @@ def trained(variants: Mapping[str, BackboneSpec], asked: Asked) -> Trained:
     if not dataset.split("test"):
         raise DataError(f"'{asked.data}' has no test images", hint="the ablations are compared on images that no run has seen")
     right: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in variants}
-    for seed in range(asked.seeds):  # every variant once, then once more: what is there after a stop can be compared
+    for seed in range(asked.seeds):  # all variants with one seed, then the next: comparable after a stop
         for name, spec in variants.items():
             right[name].append(_right(name, spec, seed, dataset, asked))
     names = tuple(sorted(sample.name for sample in dataset.split("test")))
@@ -95,7 +95,7 @@ def recipe_of(asked: Asked, seed: int) -> Recipe:
 
 
 def _right(name: str, spec: BackboneSpec, seed: int, dataset: Dataset, asked: Asked) -> NDArray[np.bool_]:
-    """Which test images a run gets right, from the disk or by a training."""
+    """Which test images a run classifies correctly, from disk or by training."""
     contract = InputContract(size=SIZE, resize="stretch", crop=1.0)
     whole = ModelSpec(spec, dataset.labels, contract)
     recipe = recipe_of(asked, seed)
@@ -105,7 +105,7 @@ def _right(name: str, spec: BackboneSpec, seed: int, dataset: Dataset, asked: As
     with claimed(run) as free:
         if not free and not file.exists():
             asked.telling.said(f"{name}, seed {seed}: another process trains it; waiting until it ends")
-    with alone(run):  # another ablation with this network may be at it
+    with alone(run):  # another ablation may be training this network
         if not file.exists():
             model = _model(name, whole, recipe, dataset, run, asked)
             predictor = Predictor(manifest_of(model.spec), TorchEngine(model))
@@ -124,7 +124,7 @@ def _right(name: str, spec: BackboneSpec, seed: int, dataset: Dataset, asked: As
 
 
 def _model(name: str, spec: ModelSpec, recipe: Recipe, dataset: Dataset, run: Path, asked: Asked) -> Model:
-    """The last model of a run, which is begun, gone on with, or there."""
+    """The last model of a run, which is started, resumed or loaded."""
     begun = checkpoint.settled(run / "last").is_dir()
     training = train(create(spec, seed=recipe.seed), dataset, recipe, run, resume=begun)
     with closing(training):

@@ -1,1 +1,1 @@
-"""Networks of other papers that the four papers compare theirs with, as torch modules that can be counted and timed."""
+"""Networks of other papers with which the four papers compare theirs, as torch modules that can be counted and timed."""

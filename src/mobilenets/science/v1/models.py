@@ -1,4 +1,4 @@
-"""V1's tables of networks: separable against full, narrow against shallow, width, resolution, and other papers' networks."""
+"""V1's tables of networks: separable and full convolutions, narrow and shallow networks, width, resolution, other papers."""
 
 from __future__ import annotations
 

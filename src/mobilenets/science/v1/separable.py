@@ -10,7 +10,7 @@ from mobilenets.specs.rows import BackboneSpec, Conv, Row, Separable
 
 CHANNELS = (8, 16, 32, 64, 128, 256, 512, 1024)
 KERNELS = (3, 5, 7)
-C_IN, SIZE = 32, 14  # on which the share does not depend
+C_IN, SIZE = 32, 14  # the share does not depend on these
 
 
 def equation_5(_: Asked) -> Result:

@@ -1,4 +1,4 @@
-"""How many channels of each expansion are positive, with real weights on real photos (V2, Appendix A, Figure 7)."""
+"""The number of positive channels in each expansion, with trained weights on real photos (V2, Appendix A, Figure 7)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mobilenets.specs.model import InputContract
 
 THRESHOLD = 1 / 6
-"""At the paper's expansion ratio of 6, an input has a sixth of the channels; as many must be positive to lose nothing."""
+"""With the paper's expansion ratio of 6, the input has a sixth of the channels; as many must be positive to lose nothing."""
 PHOTOS, BATCH = 50, 10
 
 
@@ -34,8 +34,8 @@ class Positive:
     """The share of an expansion's channels that are positive, over all positions of all photos, 0 to 1.
 
     Args:
-        channels: of the expansion.
-        least, mean, most: of that share.
+        channels: channels of the expansion.
+        least, mean, most: minimum, mean and maximum of that share.
     """
 
     channels: int
@@ -58,7 +58,7 @@ def figure_7(asked: Asked) -> Result:
             f"'{asked.weights}' is a {spec.name}, which has no bottlenecks", hint="give weights of a MobileNetV2"
         )
     images = photos(asked.images, trained.spec.input, asked)
-    first = create(trained.spec).train()  # norms use the statistics of the batch, as in the first step of a training
+    first = create(trained.spec).train()  # batch norms use the statistics of the batch, as in the first step of a training
     found = {"at first": positive(first, images), "trained": positive(trained, images)}
     rows = [
         (moment, i, layer.channels, layer.least, layer.mean, layer.most)

@@ -1,4 +1,4 @@
-"""The memory plan of each network, drawn: which value lies where in the arena, and when (V2, section 5.1)."""
+"""Drawings of each network's memory plan: the position and lifetime of each value in the arena (V2, section 5.1)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLUMNS = 3
 """Of the drawing."""
 CLASSES = 21
-"""Of the heads; the classifiers have so few too, as their logits are small beside any map."""
+"""Classes of all heads, including the classifiers', whose logits are small compared to any feature map."""
 
 
 def arenas(asked: Asked) -> Result:
@@ -87,7 +87,7 @@ def _networks() -> dict[str, ModelSpec]:
 
 
 def _draw(axes: Axes, arena: Arena, whole: Mapping[str, int], steps: int) -> None:
-    """Every value as a box: when it is alive, across, and where it lies, upwards."""
+    """Draw every value as a box: its lifetime on the x axis, its place in memory on the y axis."""
     from matplotlib.patches import Rectangle
 
     for name, life in arena.lives.items():

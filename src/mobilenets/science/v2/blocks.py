@@ -1,4 +1,4 @@
-"""V2's drawings of blocks, drawn from the modules that run (V2, Figures 3 and 4)."""
+"""V2's drawings of blocks, generated from the actual modules (V2, Figures 3 and 4)."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _nasnet_cell() -> LayerGraph:
 
 
 def _thick(axes: Axes, name: str, graph: LayerGraph) -> None:
-    """Maps as bars as high as their channels, from the input to the last convolution; the shortcut above them."""
+    """Draw feature maps as bars whose height is their channels, from the input to the last convolution, and the shortcut."""
     from matplotlib.patches import Rectangle
 
     convolutions = [layer for layer in graph.layers if layer.window is not None]
@@ -169,7 +169,7 @@ COLORS = {"conv": ACCENT, "depthwise": TEAL, "pool": AMBER, "add": PURPLE, "conc
 
 
 def _depths(graph: LayerGraph) -> dict[int, int]:
-    """How many operators stand between the input and each value, on the longest way."""
+    """The number of operators on the longest path from the input to each value."""
     depth = {0: 0}
     for layer in graph.layers:
         depth[layer.output] = 1 + max(depth[value] for value in layer.inputs)
@@ -177,7 +177,7 @@ def _depths(graph: LayerGraph) -> dict[int, int]:
 
 
 def _network(axes: Axes, name: str, graph: LayerGraph, deepest: int) -> None:
-    """Every operator as a box at its depth, with lines to what it reads; `deepest` is the lowest level of the plot."""
+    """Draw every operator as a box at its depth, with lines to its inputs; `deepest` is the lowest level of the plot."""
     depth = _depths(graph)
     levels = defaultdict(list)
     for value, level in depth.items():

@@ -15,11 +15,11 @@ INPUT = 4
 OUTPUTS = (4, 6, 8, 12, 16, 24)
 """m: dimensions of the output, n times the expansion ratio of 1 to 6."""
 STEP = 1e-6
-"""How far a second solution is looked for; below it a row that is 0 or less stays so."""
+"""The step size in the search for a second solution; it is so small that rows that are 0 or less stay so."""
 
 
 def lemma_2(asked: Asked) -> Result:
-    """y = ReLU(Bx) has one solution exactly where at least n independent rows of B are positive at x."""
+    """y = ReLU(Bx) has a unique solution exactly if at least n independent rows of B are positive at x."""
     rows = []
     agreed = total = 0
     with asked.telling.progress("drawing", len(OUTPUTS) * asked.repeats) as advance:
@@ -68,8 +68,8 @@ def invertible(b: Floats, x: Floats) -> bool:
 def has_second_solution(b: Floats, x: Floats) -> bool:
     """Whether another input near x gives the same ReLU(Bx).
 
-    It must not move the rows that are positive, so it differs from x by something in their null space; rows below 0 stay below
-    0 if the step is small.
+    It must not change the positive rows, so it differs from x by a vector in their null space; negative rows stay negative if
+    the step is small.
     """
     y = np.maximum(b @ x, 0)
     positive = b[b @ x > 0]

@@ -1,4 +1,4 @@
-"""V3's networks and ideas by what they cost: Table 3, the last stage, squeeze-excite, hard swish, the path from V2."""
+"""The costs of V3's networks and ideas: Table 3, the last stage, squeeze-excite, hard swish, the path from V2."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def squeeze_excite(asked: Asked) -> Result:
 
 
 def table_5(asked: Asked) -> Result:
-    """Hard swish from several places on; V3-Large has it in its stem and from 80 channels on."""
+    """Hard swish from different layers on; V3-Large has it in its stem and from 80 channels on."""
     base = variants.large()
     specs = {RELU: variants.with_relu(base)}
     specs.update({f"h-swish from {n}": variants.hard_swish_from(base, n) for n in (112, 40, 16)})

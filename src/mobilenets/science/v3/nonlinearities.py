@@ -64,7 +64,7 @@ def hard_sigmoid(x: Floats) -> Floats:
 
 
 def _module_at(x: float) -> float:
-    """What the module that our networks run makes of `x`."""
+    """The output for `x` of the module that our networks use."""
     import torch
 
     from mobilenets.net.blocks import ACTIVATIONS

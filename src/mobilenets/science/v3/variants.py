@@ -1,4 +1,4 @@
-"""MobileNetV3-Large without one of its ideas: each function takes one back. Together they lead from V3 to its beginnings."""
+"""MobileNetV3-Large without some of its ideas: each function reverts one. Together they lead back from V3 to its origins."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def wide_stem(spec: BackboneSpec) -> BackboneSpec:
 
 
 def original_last_stage(spec: BackboneSpec) -> BackboneSpec:
-    """The last stage before V3: all of it in front of the pooling (V3, Figure 5)."""
+    """The original last stage, all of it before the pooling (V3, Figure 5)."""
     *rows, last_map = spec.rows
     assert isinstance(last_map, Conv)  # of V3
     narrow, wide = ORIGINAL_LAST
@@ -78,7 +78,7 @@ STEPS: dict[str, Undo] = {
     "16 filters in the stem": wide_stem,
     "efficient last stage": original_last_stage,
 }
-"""V3's ideas in the order in which `path` adds them, each with the function that takes it back."""
+"""V3's ideas in the order in which `path` adds them, each with the function that reverts it."""
 
 
 def path() -> dict[str, BackboneSpec]:

@@ -12,7 +12,7 @@ from mobilenets.specs.rows import BackboneSpec, Conv, Fused, Row, Universal
 CHANNELS, EXPANSION, SIZE, STRIDE = 160, 4, 256, 16
 """A block in the middle of Conv-M: 160 channels, 640 inside, maps of 16 x 16 px (V4, Table 12)."""
 BLOCKS = 6
-"""How many stand in a row when they are timed."""
+"""Number of blocks in sequence when they are timed."""
 
 WIDE = CHANNELS * EXPANSION
 # fmt: off

@@ -1,4 +1,4 @@
-"""The roofline argument (V4, section 3): what bounds each layer on this machine, and which networks are fast on any."""
+"""The roofline model (V4, section 3): what limits each layer on this machine, and which networks are fast on any machine."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 FLOAT_BYTES, INT8_BYTES = 4, 1
 SIDE = 768
-"""Of the square matrices that the processor's peak is measured with."""
+"""Side of the square matrices for measuring the processor's peak."""
 COPIED = 32 * 2**20
-"""Values that are copied to measure the memory: 128 MB, more than caches hold."""
+"""Number of values copied to measure memory bandwidth: 128 MB, more than fits into caches."""
 RIDGE_POINTS = (0.0, *np.geomspace(1, 500, 40).tolist())
 """MACs per byte; the paper sweeps from 0 to 500."""
 KINDS = {"conv": "convolutions", "depthwise": "depthwise", "linear": "dense"}
@@ -32,11 +32,11 @@ DRAWN = "MNv4-Conv-M"
 
 @dataclass(frozen=True, slots=True)
 class Roof:
-    """What one core of a machine can do.
+    """The peak rates of one core of a machine.
 
     Args:
-        macs_per_s: multiply-adds in 32-bit floats.
-        bytes_per_s: to and from memory.
+        macs_per_s: multiply-adds per second in 32-bit floats.
+        bytes_per_s: bytes per second to and from memory.
     """
 
     macs_per_s: float
@@ -44,11 +44,11 @@ class Roof:
 
     @property
     def ridge_point(self) -> float:
-        """MACs per byte above which the processor, not the memory, sets the pace."""
+        """MACs per byte above which the processor, not the memory, is the bottleneck."""
         return self.macs_per_s / self.bytes_per_s
 
     def seconds(self, graph: LayerGraph) -> float:
-        """The least time of a network: in each layer, the slower of the two."""
+        """The minimum time of a network: for each layer, the larger of compute time and memory time."""
         return sum(
             max(layer.macs / self.macs_per_s, moved(graph, layer, FLOAT_BYTES) / self.bytes_per_s) for layer in graph.layers
         )
@@ -102,7 +102,7 @@ def cost(graph: LayerGraph, ridge_point: float) -> float:
 
 
 def measured_roof(asked: Asked) -> Roof:
-    """This machine's: products of matrices, and copies of arrays that no cache holds, by processor time."""
+    """The peak rates of this machine, from matrix products and copies of arrays larger than the caches, by processor time."""
     generator = np.random.default_rng(0)
     a, b = (generator.normal(size=(SIDE, SIDE)).astype(np.float32) for _ in range(2))
     source, target = np.zeros(COPIED, np.float32), np.ones(COPIED, np.float32)
@@ -112,7 +112,7 @@ def measured_roof(asked: Asked) -> Roof:
 
 
 def _fastest(run: Callable[[], object], seconds: float) -> float:
-    """The least processor time of a call, over as many calls as fit into `seconds`, but at least five."""
+    """The shortest processor time of a call, over as many calls as fit into `seconds`, but at least five."""
     run()
     best, count, begun = float("inf"), 0, time.perf_counter()
     while count < 5 or time.perf_counter() - begun < seconds:
@@ -123,7 +123,7 @@ def _fastest(run: Callable[[], object], seconds: float) -> float:
 
 
 def claims(sweeps: dict[str, list[float]]) -> list[str]:
-    """For each V4: at how many ridge points it is cheaper than all earlier networks that are as accurate, or than the best."""
+    """A sentence for each V4: at how many ridge points it is cheaper than all earlier networks as accurate, or the best."""
     tops = {line.name: line.top1 for line in V4_TABLE_6}
     found = []
     for name in (name for name in sweeps if name.startswith("MNv4")):
