@@ -1,4 +1,4 @@
-// Threads that spin for a moment between two runs, and then sleep.
+// Threads that spin briefly between two runs, and then sleep.
 #include "workers.hpp"
 
 #include <atomic>
@@ -24,8 +24,8 @@ void pause() {
 #endif
 }
 
-/// Work that threads share: stages one after the other, each of parts that whoever is free takes. A thread that the system has
-/// put aside holds nobody up unless it has taken a part; one that comes late finds nothing left, and touches nothing else.
+/// Work shared by threads: successive stages, each of parts that any free thread takes. A preempted thread delays the others
+/// only if it has taken a part; one that comes late finds nothing left, and touches nothing else.
 class Run {
 public:
     Run(std::size_t stages, int parts, Workers::Part part) : parts_(parts), part_(std::move(part)), progress_(stages) {}
@@ -47,7 +47,7 @@ public:
         }
     }
 
-    /// Throws what a part has thrown.
+    /// Rethrows an exception of a part.
     void check() const {
         if (failure_) std::rethrow_exception(failure_);
     }

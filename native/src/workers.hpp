@@ -9,15 +9,15 @@ namespace mobilenets {
 
 class Workers {
 public:
-    /// Computes one part of one stage. Different parts of a stage may be computed at the same time.
+    /// Computes one part of one stage. Different parts of a stage may run concurrently.
     using Part = std::function<void(std::size_t stage, int part)>;
 
-    /// `threads` in all, of which the caller of `run` is one.
+    /// `threads` in total, including the caller of `run`.
     explicit Workers(int threads);
     ~Workers();
 
-    /// Computes every stage, one after the other, each of as many parts as there are threads. Gives false, and does nothing,
-    /// where the threads are busy with somebody else's run. Throws what a part has thrown.
+    /// Computes the stages one after the other, each with as many parts as there are threads. Returns false, and does nothing,
+    /// if the threads are busy with another run. Rethrows an exception of a part.
     bool run(std::size_t stages, Part part);
 
 private:

@@ -1,4 +1,4 @@
-// Integers that depend on one integer, as tables of all 256, and the sum of two integers.
+// Int8 functions of one integer as tables of 256 entries, and the sum of two integers.
 #pragma once
 
 #include <array>
@@ -11,7 +11,7 @@ namespace mobilenets {
 
 inline std::size_t row_numbers(const Value& value) { return index(value.width()) * index(value.channels()); }
 
-/// Both numbers are brought to one scale, twice the larger, with 20 more bits; their sum is rounded to the scale made.
+/// Rescales both numbers to a common scale, twice the larger, with 20 extra bits, and rescales their sum to the output.
 struct ByteSum {
     static constexpr int bits = ByteCombination::bits;
 
@@ -23,7 +23,7 @@ struct ByteSum {
         by = factor(common / (static_cast<double>(1 << bits) * static_cast<double>(made.scales[0])));
     }
 
-    /// The sum at the scale made, before the zero point is added.
+    /// The sum at the output scale, before the zero point is added.
     std::int64_t exact(int a, int b) const {
         const std::int64_t total =
             std::int64_t{tables[0][static_cast<std::size_t>(a + 128)]} + tables[1][static_cast<std::size_t>(b + 128)];
@@ -31,7 +31,7 @@ struct ByteSum {
     }
     std::int8_t of(std::int8_t a, std::int8_t b) const { return to_byte(exact(a, b) + zero_point, bounds.low, bounds.high); }
 
-    using Table = std::array<std::int32_t, 256>;  // of what each integer becomes at the common scale
+    using Table = std::array<std::int32_t, 256>;  // each integer at the common scale
 
     std::array<Factor, 2> factors;
     std::array<Table, 2> tables;
@@ -50,10 +50,10 @@ private:
     }
 };
 
-/// What each of the 256 integers becomes.
+/// A function of one 8-bit integer as a table of 256 entries.
 using ByteCurve = std::array<std::int8_t, 256>;
 
-/// `of(integer)` is what one becomes.
+/// Tabulates the function `of(integer)`.
 template <typename Of>
 ByteCurve byte_curve(const Of& of) {
     ByteCurve curve{};
@@ -61,11 +61,11 @@ ByteCurve byte_curve(const Of& of) {
     return curve;
 }
 
-/// The curve of an activation of integers.
+/// The table of an int8 activation.
 ByteCurve curve_of(const Graph& graph, const Operator& activation);
 
-/// The activation that makes the second factor of a product from the first, as hard-swish is written; null if it is another
-/// value. Such a product is a curve too.
+/// The activation that computes the second factor of a product from the first, as in hard swish; null if there is none. Such a
+/// product is a function of one integer, too.
 const Operator* own_gate(const Graph& graph, const Operator& product);
 
 class ByteTableStep final : public Step {

@@ -7,10 +7,10 @@
 
 namespace mobilenets {
 
-/// The specification rounds twice: after the mantissa, and after a right shift if there is one. For a positive sum x, the
-/// result is k or more from the least x with x * mantissa >= n(k), where n(k) = (2k - 1) * 2**(30 + right) - 2**30, or with no
-/// right shift (2k - 1) * 2**30. A negative sum is rounded as a positive one, save that a sum which is just n(k) does not reach
-/// k.
+/// The specification rounds twice: after the multiplication by the mantissa, and after the right shift, if any. For a positive
+/// sum x, the result is at least k if x * mantissa >= n(k), where n(k) = (2k - 1) * 2**(30 + right) - 2**30, or (2k - 1) *
+/// 2**30 without a right shift. A negative sum is rounded like a positive one, except that a product of exactly n(k) does not
+/// reach k.
 LeastSums::LeastSums(Factor by) {
     const int left = std::max(by.shift, 0), right = std::max(-by.shift, 0);
     const std::int64_t whole = std::int64_t{1} << (31 + right);
@@ -20,12 +20,11 @@ LeastSums::LeastSums(Factor by) {
     sum_ = (first + mantissa_ - 1) / mantissa_, gap_ = (mantissa_ - first % mantissa_) % mantissa_;
 }
 
-/// For each k, the product and `half` must reach k for the least sum that does, and must not for the sum before. The processor
-/// rounds once, in the direction in which the fraction is cut off: what is compared with k is exact. A factor of 24 bits is a
-/// little off, and a few neighbors are tried; for each, all k together leave an interval for `half`, in the middle of which it
-/// is chosen.
+/// For each k, the product plus `half` must reach k for the smallest sum whose result is k, and must not for the sum before it.
+/// The processor rounds once, in the direction of the truncation, so the comparison with k is exact. A factor with 24 bits is
+/// slightly inexact, so a few neighbors are tried. For each, all k together leave an interval for `half`; its middle is used.
 Real real_of(Factor by, int zero_point, bool is_signed, std::int64_t least, std::int64_t greatest) {
-    constexpr int largest_left = 15, largest_right = 15;  // larger sums than floats represent give too large a result
+    constexpr int largest_left = 15, largest_right = 15;  // then sums too large for exact floats give results beyond 8 bits
     constexpr std::int64_t largest_exact = 1 << 24;
     constexpr double room = 1.0 / (1 << 23);
     const std::int64_t largest = std::max(-least, greatest);

@@ -1,4 +1,4 @@
-// Sums and products of two values. Their factors are found when a file is opened.
+// Sums and products of two values; their factors are computed when a file is opened.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -12,7 +12,7 @@
 namespace mobilenets {
 namespace {
 
-/// A factor as vector kernels want it; none if its shift is positive.
+/// A factor in the form for vector kernels; none if its shift is positive.
 std::optional<Shrinking> shrinking(Factor by) {
     if (by.shift > 0) return std::nullopt;
     return Shrinking{by.mantissa, -by.shift};
@@ -23,8 +23,8 @@ std::array<float, 3> neighbors(float x) { return {x, std::nextafter(x, 0.0F), st
 constexpr int pairs = 1 << 16;  // of two bytes
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-/// Between which numbers a result must lie, before it is cut off, for every pair of bytes. One at the end of the range may lie
-/// anywhere beyond it.
+/// The interval that the result before truncation must be in, for every pair of bytes. A result at the end of the 8-bit range
+/// may be anywhere beyond it.
 class Wanted {
 public:
     /// `exact(a, b)` is the result before the zero point is added.
@@ -76,8 +76,7 @@ public:
     }
 
 private:
-    /// Factors in floats whose sum, rounded down, is the exact result for every pair of bytes, if there are such among the
-    /// neighbors of the true ones.
+    /// Searches the neighbors of the true factors for float factors whose sum, rounded down, is exact for every pair of bytes.
     void find_reals(float first, float second, float made) {
         const Wanted wanted(sum_.zero_point, sum_.bounds, [&](int a, int b) { return sum_.exact(a, b); });
         for (const float a : neighbors(first / made)) {
@@ -94,9 +93,9 @@ private:
         }
     }
 
-    static constexpr int parts = 8;  // of the room for half, between which it is tried
+    static constexpr int parts = 8;  // number of candidates for `half` within its interval
 
-    /// What may be added to all sums, were they computed exactly.
+    /// The interval of `half` for which all sums would be right if computed exactly.
     static std::pair<double, double> room_for_half(const Wanted& wanted, double a, double b) {
         double from = -1000, to = 1000;
         for (int i = 0; i < pairs; ++i) {
@@ -106,7 +105,7 @@ private:
         return {from, to};
     }
 
-    /// Whether the sums are exact as a processor rounds them.
+    /// Whether all results are right with the rounding of a processor.
     bool holds(const Wanted& wanted, double a, float b, float half) const {
         std::array<double, 256> rest{};
         for (int i = 0; i < 256; ++i) {
@@ -131,10 +130,10 @@ private:
     const Kernels& kernels_;
     ByteSum sum_;
     std::size_t numbers_;                // of a row
-    std::optional<ByteCombination> by_;  // none where a factor grows what it multiplies
+    std::optional<ByteCombination> by_;  // none if a factor has a positive shift
 };
 
-// ---- products of two maps, or of a map and one number for each channel
+// ---- products of two feature maps, or of a feature map and one number per channel
 
 ProductPlaces places_of(const Graph& graph, const Operator& operation) {
     const Value& made = graph.output(operation);
@@ -157,8 +156,8 @@ private:
     const Kernels& kernels_;
 };
 
-/// A factor in floats with which every product of two bytes is exact, if a half of its sign is added and it is cut off toward
-/// zero.
+/// Searches for a float factor with which every product of two bytes is exact, after adding a half with its sign and
+/// truncation.
 void find_reals(ByteMultiply& of, const Graph& graph, const Operator& operation) {
     const Value &first = graph.input(operation), &second = graph.input(operation, 1), &made = graph.output(operation);
     const Wanted wanted(made.zero_point(), {}, [&](int a, int b) { return of.exact(a, b); });

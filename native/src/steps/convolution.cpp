@@ -6,7 +6,7 @@
 namespace mobilenets {
 namespace {
 
-constexpr int chunk_bytes = 16 * 1024;  // of pixels that stay in the first cache
+constexpr int chunk_bytes = 16 * 1024;  // of pixels that stay in the L1 cache
 
 class FloatConvolutionStep final : public Convolution {
 public:

@@ -1,4 +1,4 @@
-// Operators on one number at a time: activations, and the ways between floats and integers.
+// Elementwise operators: activations, and conversions between floats and integers.
 #include <algorithm>
 
 #include "byte_curves.hpp"
@@ -14,15 +14,15 @@ ByteCurve rescaled_curve(const Value& read, const Value& made, Curve curve) {
     });
 }
 
-/// relu6(x + 3) at six times the scale made: the same integers are then a sixth of it.
+/// relu6(x + 3) at six times the output scale: at the output scale, the same integers represent a sixth of it.
 ByteCurve hard_sigmoid_curve(const Value& read, const Value& made) {
-    constexpr float three = 3.0F / highest;  // the scale at which the greatest integer stands for 3
+    constexpr float three = 3.0F / highest;  // the scale at which the largest integer represents 3
     const Quantization six_times{{static_cast<float>(6.0 * static_cast<double>(made.scale()))}, made.zero_point()};
     const ByteSum sum(read.scale(), read.zero_point(), three, 0, six_times, Curve::relu6);
     return byte_curve([&](int number) { return sum.of(static_cast<std::int8_t>(number), highest); });
 }
 
-/// Whether nothing reads what an activation makes but products that are curves themselves.
+/// Whether an activation's output is only read by products that are tables of their own.
 bool is_never_read(const Graph& graph, const Operator& activation) {
     return readers(graph, activation.outputs[0]) ==
            std::count_if(graph.operators.begin(), graph.operators.end(), [&](const Operator& other) {

@@ -1,4 +1,4 @@
-// Convolutions, depthwise convolutions and sums of numbers of 16 bits; what they read and make may have 32.
+// Convolutions, depthwise convolutions and sums of 16-bit numbers; inputs and outputs may have 32 bits.
 #include <cstring>
 
 #include "windows.hpp"
@@ -6,7 +6,7 @@
 namespace mobilenets {
 namespace {
 
-constexpr int chunk_bytes = 16 * 1024;  // of pixels that stay in the first cache
+constexpr int chunk_bytes = 16 * 1024;  // of pixels that stay in the L1 cache
 
 class HalfConvolution final : public Convolution {
 public:

@@ -1,4 +1,4 @@
-// Operators that move over maps: pooling, resizing, joining, and the class of each pixel.
+// Operators on feature maps: pooling, resizing, concatenation, and the class of each pixel.
 #include "../operators/maps.hpp"
 
 #include <bit>
@@ -11,7 +11,7 @@
 namespace mobilenets {
 namespace {
 
-// ---- the mean over a window
+// ---- average pooling
 
 /// `Of` is FloatPool, BytePool or ByteWholePool.
 template <class Of>
@@ -40,7 +40,7 @@ ByteWholePool whole_pool(const Graph& graph, const Operator& operation, const Po
 
 // ---- bilinear resizing
 
-/// The blends of one side, with the memory that holds them.
+/// The interpolation along one axis, with its memory.
 template <typename Weight>
 struct HeldBlends {
     std::vector<std::int32_t> places;
@@ -99,7 +99,7 @@ private:
     const Kernels& kernels_;
 };
 
-/// The class of each pixel of a map that is made large.
+/// The class of each pixel of a resized map.
 class LargestOfLargeStep final : public Step {
 public:
     LargestOfLargeStep(const Value& read, Pair size, bool align_corners, const Kernels& kernels)
@@ -118,9 +118,9 @@ private:
     const Kernels& kernels_;
 };
 
-// ---- joining
+// ---- concatenation
 
-/// Maps joined along their channels, or tables one below the other.
+/// Feature maps concatenated along their channels, or tables along their rows.
 class Concat final : public Step {
 public:
     Concat(const Graph& graph, const Operator& operation, const Kernels& kernels) : kernels_(kernels) {
@@ -146,7 +146,7 @@ private:
     ConcatTables tables_;
 };
 
-/// Another shape for what lies in the same memory: there is nothing to do.
+/// A reshape of a value in the same memory: there is nothing to do.
 class Rename final : public Step {
 public:
     explicit Rename(const Value& read) : height_(read.height()) {}

@@ -28,7 +28,7 @@ Made make_step(const Graph& graph, const Operator& operation, const Kernels& ker
     static constexpr std::array<Makers, kind_names.size()> makers{{
         {make_float_conv, make_byte_conv},
         {make_float_depthwise, make_byte_depthwise},
-        {make_float_conv, make_byte_conv},  // dense: a pointwise convolution of one place
+        {make_float_conv, make_byte_conv},  // dense: a pointwise convolution of one pixel
         {make_add, make_add},
         {make_multiply, make_multiply},
         {make_pool, make_pool},

@@ -19,14 +19,14 @@ public:
 
     /// Computes the rows. Different rows or panels may be computed at the same time by several threads.
     virtual void compute(const Job& job) const = 0;
-    /// Which rows of an input these rows of the output depend on; all of them unless a step says otherwise.
+    /// The rows of an input that these rows of the output depend on; all rows unless a step overrides it.
     virtual Span needed(std::size_t input, Span rows) const = 0;
-    /// How many panels of channels can be computed apart; 1 if the channels cannot be divided.
+    /// The number of panels of channels that can be computed independently; 1 if the channels cannot be divided.
     virtual int panels() const { return 1; }
     virtual std::size_t scratch_bytes() const { return 0; }
 };
 
-/// A step whose every row is made of the same row of each input, by one of the records of `operators/`.
+/// A step that computes every row from the same row of each input, with one of the records in `operators/`.
 template <class Of>
 class RowByRow final : public Step {
 public:
@@ -46,17 +46,17 @@ private:
     const Kernels& kernels_;
 };
 
-/// Makes nothing, because nobody reads it.
+/// Computes nothing, because no operator reads the output.
 class Unread final : public Step {
 public:
     Span needed(std::size_t, Span rows) const override { return rows; }
     void compute(const Job&) const override {}
 };
 
-/// The step of an operator. Throws GraphError if its numbers do not fit into 32 bits.
+/// Creates the step of an operator. Throws GraphError if its sums do not fit 32 bits.
 std::unique_ptr<Step> make_step(const Graph& graph, const Operator& operation, const Kernels& kernels);
 
-// ---- one maker for each kind, in the files of this folder
+// ---- one factory function per kind, in the files of this folder
 using Made = std::unique_ptr<Step>;
 Made make_float_conv(const Graph&, const Operator&, const Kernels&);
 Made make_byte_conv(const Graph&, const Operator&, const Kernels&);
@@ -81,36 +81,36 @@ Made make_nms(const Graph&, const Operator&, const Kernels&);
 
 // ---- shared by several kinds
 
-/// The bounds that a fused activation keeps integers within.
+/// The bounds to which a fused activation clips integers.
 struct ByteBounds {
     int low = -128, high = 127;
 };
 ByteBounds byte_bounds(Curve curve, const Quantization& made);
 
-/// A factor in floats, what is added to a product with it, and what the sum has more before it, beside its bias.
+/// A float factor, the number added to the product, and the extra amount in the sum besides its bias.
 struct Real {
     float factor = 0, half = 0;
     std::int32_t more = 0;
     bool holds = false;
 };
 
-/// A sum times the factor, plus or minus `half`, cut off, is the integer that the specification asks for. Where negative
-/// integers do not count, so is the sum with `more`, times the factor, plus `half`, rounded down; it has the zero point added.
-/// It holds if that is so for all results that fit into 8 bits of sums from `least` to `greatest`; negative results count only
-/// if `is_signed`.
+/// Finds a float factor such that a sum times the factor, plus or minus `half`, truncated, is the integer that the
+/// specification requires. If negative results do not matter, it is instead the sum plus `more`, times the factor, plus `half`,
+/// rounded down, which includes the zero point. The result is valid if this is true of all results that fit 8 bits, for sums
+/// from `least` to `greatest`; negative results matter only if `is_signed`.
 Real real_of(Factor by, int zero_point, bool is_signed, std::int64_t least, std::int64_t greatest);
 
-/// The same for a sum that begins with the bits of a float: see `float_sums.cpp`. Times the factor, plus `half`, rounded to the
-/// nearest integer, it has the zero point, in the lowest 16 bits.
+/// The same for a sum that starts with the bits of a float: see `float_sums.cpp`. Times the factor, plus `half`, rounded to the
+/// nearest integer, its lowest 16 bits are the result including the zero point.
 Real float_sum_of(Factor by, int zero_point, bool is_signed, std::int64_t least, std::int64_t greatest);
 
-/// The least sums that the specification brings to 1, 2, 3 and so on, by a factor below 2**16.
+/// The smallest sums whose results by the specification are 1, 2, 3 and so on, for a factor below 2**16.
 class LeastSums {
 public:
     explicit LeastSums(Factor by);
 
     std::int64_t sum() const { return sum_; }
-    bool is_tie() const { return gap_ == 0; }  // then the negative of the sum is not brought to the negative number
+    bool is_tie() const { return gap_ == 0; }  // then the result of the negative sum is not the negative result
     void next() {
         gap_ -= rest_, sum_ += step_;
         if (gap_ < 0) gap_ += mantissa_, ++sum_;
@@ -120,30 +120,30 @@ private:
     std::int64_t mantissa_, step_, rest_, sum_, gap_;
 };
 
-/// Factors, bias and bounds of an integer operator with weights: of each output channel, where `place` puts it.
+/// Factors, bias and bounds of an int8 operator with weights, for each output channel, ordered by `place`.
 struct ByteScales {
     using PlaceOf = int (*)(int channel, int channels, const Kernels& kernels);
 
-    /// `offset` is added to every integer that is read.
+    /// `offset` is added to every input integer.
     ByteScales(const Graph& graph, const Operator& operation, const Kernels& kernels, PlaceOf place, int offset);
 
     Buffer bias, mantissas, lefts, rights, halves, factors, half, back, ways;
-    ByteWeights weights;  // all but the panels
+    ByteWeights weights;  // everything except the panels
 
 private:
     struct Channel {
-        std::size_t number, at;  // in the graph, and its place here
+        std::size_t number, at;  // its index in the graph, and its position here
         Factor by;
         std::int64_t least, greatest;  // sums
     };
-    /// A way to rescale in floats, and how many neighbors must all go it.
+    /// A method to rescale in floats, and how many neighboring channels must share it.
     struct Way {
         Rescale how;
         std::size_t neighbors;
         Real (*find)(Factor, int zero_point, bool is_signed, std::int64_t least, std::int64_t greatest);
     };
 
-    /// The first of the ways that holds, for each group of neighbors.
+    /// Selects the first valid method for each group of neighbors.
     void find_reals(std::span<const Channel> channels, std::span<const Way> left, int zero_point, bool is_signed);
 };
 

@@ -1,4 +1,4 @@
-// Products of two tables and softmax: their factors are found when a file is opened.
+// Matrix products and softmax; their factors are computed when a file is opened.
 #include "../operators/tables.hpp"
 
 #include "../errors.hpp"

@@ -1,4 +1,4 @@
-// What all convolutions of the engine share.
+// Functions that all convolutions of the engine share.
 #pragma once
 
 #include "../operators/convolution.hpp"
@@ -6,7 +6,7 @@
 
 namespace mobilenets {
 
-/// How the window of an operator moves over a map; one place and one tap for a linear layer.
+/// How the window of an operator moves over a feature map; a single pixel and tap for a linear layer.
 inline Window window_of(const Graph& graph, const Operator& operation) {
     const Value& read = graph.input(operation);
     const Shape& filters = graph.tensor(operation.weight).shape;
@@ -22,8 +22,8 @@ inline Window window_of(const Graph& graph, const Operator& operation) {
     return window;
 }
 
-/// Whether a value is made as cells, which spares its readers the way there: what a depthwise convolution makes and pointwise
-/// ones read, whose pixels are whole cells.
+/// Whether a value is stored as cells, which saves its readers the conversion: the output of a depthwise convolution that
+/// pointwise ones read, if its pixels are whole cells.
 inline bool is_made_as_cells(const Graph& graph, int value, const Kernels& kernels) {
     if (kernels.cell_bytes != 1 || kernels.depthwise_offset == 0) return false;
     const auto is_it = [&](int other) { return graph.values[index(other)].source == value; };

@@ -1,5 +1,5 @@
-// What ends a call in the middle: an error of C++ becomes an error of JavaScript, with its text. Nothing is cleaned up, and
-// nothing in the instance may be called again; the page lets go of it as a whole.
+// Conversion of C++ exceptions to JavaScript errors with the same text. Nothing is cleaned up, and nothing in the instance may
+// be called again; the page discards it as a whole.
 #include "errors.hpp"
 
 #include <cstdlib>
@@ -18,7 +18,7 @@ void* __cxa_allocate_exception(std::size_t bytes) {
     return memory;
 }
 
-/// Everything that the engine and its library throw begins with a std::exception.
+/// Everything that the engine and its library throw starts with a std::exception.
 [[noreturn]] void __cxa_throw(void* thrown, std::type_info*, void (*)(void*)) {
     mobilenets::fail(static_cast<const std::exception*>(thrown)->what());
 }

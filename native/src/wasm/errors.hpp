@@ -2,7 +2,7 @@
 
 namespace mobilenets {
 
-/// Throws an error of JavaScript with this text.
+/// Throws a JavaScript error with this text.
 [[noreturn]] void fail(const char* text);
 
 }  // namespace mobilenets

@@ -1,5 +1,5 @@
-// The engine for JavaScript: `web/src/engines/native.ts` is what the page uses; this is what it stands on. An instance of the
-// module is one network. Addresses are those of the instance's memory.
+// The JavaScript binding of the engine, on which the page's `web/src/engines/native.ts` is built. An instance of the module is
+// one network. Addresses refer to the instance's memory.
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,11 +37,11 @@ std::string list(const Shape& shape) {
     return "[" + made + "]";
 }
 
-/// The type of numbers as they are in an image or an output.
+/// The name of a number type in images and outputs.
 const char* type_of(Number number) {
     switch (number) {
         case Number::float32: return "float32";
-        case Number::bfloat16: break;  // of no image and no output
+        case Number::bfloat16: break;  // never the type of an image or output
         case Number::int8: return "int8";
         case Number::int32: return "int64";
         case Number::index: return "uint8";
@@ -49,7 +49,7 @@ const char* type_of(Number number) {
     return "";
 }
 
-/// A network, where its image is written, and where its outputs are.
+/// A network, with the memory for its image and its outputs.
 class Network {
 public:
     explicit Network(mobilenets::FileBytes file) : engine_(std::move(file), {}) {
@@ -89,11 +89,11 @@ Network* network = nullptr;  // of this instance
 
 }  // namespace
 
-/// Room for the bytes of a graph file.
+/// Allocates memory for the bytes of a graph file.
 EXPORTED("reserve") std::byte* reserve(std::size_t bytes) { return static_cast<std::byte*>(::operator new(bytes)); }
 
-/// Opens the graph whose bytes lie there, and keeps them. Gives a text that ends with a zero: as JSON, what the network takes and
-/// gives, and how much memory it needs.
+/// Opens the graph with these bytes, and takes ownership of them. Returns zero-terminated JSON with the network's input and
+/// outputs, and the memory that it needs.
 EXPORTED("load") const char* load(const std::byte* bytes, std::size_t size) {
     if (network) throw GraphError("this instance has a network already");
     network = new Network({{bytes, size}, nullptr});

@@ -1,4 +1,4 @@
-// Workers where there are no threads: whoever asks them does the work alone.
+// Workers for builds without threads: the caller does all the work.
 #include "../workers.hpp"
 
 namespace mobilenets {
