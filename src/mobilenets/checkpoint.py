@@ -284,7 +284,8 @@ def exported_from(path: Path) -> Path | None:
     if path.suffix.lower() != ".onnx" and not beside(path).is_file():
         return None
     for folder in (path.parent, path.parent.parent):
-        if any((settled(place) / DESCRIPTION).is_file() for place in (folder, folder / "best", folder / "last")):
+        places = [settled(place) for place in (folder, folder / "best", folder / "last")]
+        if any((place / DESCRIPTION).is_file() and (place / WEIGHTS).is_file() for place in places):  # TensorFlow.js has one
             return folder
     return None
 

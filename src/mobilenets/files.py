@@ -18,6 +18,12 @@ STARTS: dict[bytes, tuple[str, str]] = {
     b"version https://": ("a pointer of Git LFS", "fetch the files: git lfs pull"),
     b"<!doctype html": ("a web page", "download it again; the server sent an error or asked for a login"),
     b"<html": ("a web page", "download it again; the server sent an error or asked for a login"),
+    b"\x1f\x8b": ("a gzip archive", "unpack it: gunzip, or tar xf"),
+    b"bzh": ("a bzip2 archive", "unpack it: bunzip2, or tar xf"),
+    b"\xfd7zxz\0": ("an xz archive", "unpack it: unxz, or tar xf"),
+    b"(\xb5/\xfd": ("a Zstandard archive", "unpack it: unzstd"),
+    b"7z\xbc\xaf'\x1c": ("a 7-Zip archive", "unpack it: 7z x"),
+    b"rar!\x1a\x07": ("a RAR archive", "unpack it: unrar x"),
 }
 """Beginnings, in lower case, of files found in place of the expected one: what each is, and what to do."""
 

@@ -93,6 +93,10 @@ def test_unknown_and_damaged_files_are_refused(mobilenets: Run, data: Path, tmp_
         "missing.onnx": "there is no file",
     }.items():
         refused(mobilenets("quantize", tmp_path / name, "--images", data), str(tmp_path / name), words)
+    (tmp_path / "weights.pth").write_bytes(b"PK")
+    said = mobilenets("quantize", tmp_path / "weights.pth", "--images", data)
+    refused(said, str(tmp_path / "weights.pth"), "cannot be read back")
+    assert f"mobilenets convert {tmp_path / 'weights.pth'}" in said.err
 
 
 def test_data_with_other_labels_or_too_little_of_it_is_refused_before_anything_is_computed(

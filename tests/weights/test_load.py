@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import json
+import lzma
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,7 @@ from safetensors.torch import save_file
 from urllib3.util.connection import create_connection
 
 from mobilenets import checkpoint
-from mobilenets.errors import UnknownNameError, WeightsError
+from mobilenets.errors import CheckpointError, UnknownNameError, WeightsError
 from mobilenets.weights import download
 from mobilenets.weights.catalog import CATALOG, PublicWeights
 from mobilenets.weights.load import load, load_best, read
@@ -116,6 +120,10 @@ def served(web: Any, data: bytes, monkeypatch: pytest.MonkeyPatch) -> PublicWeig
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS, not the file itself"),
         (b"\n<!DOCTYPE html><title>Sign in</title>", "is a web page, not the file itself"),
         (b"PK\x03\x04 and no table of contents", "is damaged: its end is missing"),
+        (b"", "is empty: 0 bytes"),
+        (gzip.compress(b"weights"), "is a gzip archive, not the file itself"),
+        (lzma.compress(b"weights"), "is an xz archive, not the file itself"),
+        (bz2.compress(b"weights"), "is a bzip2 archive, not the file itself"),
     ],
 )
 @pytest.mark.parametrize("name", ["weights.pth", "weights.tflite", "weights.keras"])
@@ -126,14 +134,30 @@ def test_a_file_that_was_not_fetched_is_named_with_what_to_do(tmp_path: Path, co
     assert caught.value.hint
 
 
+def test_weights_in_a_zip_archive_are_to_be_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "weights.zip", "w") as archive:
+        archive.writestr("best.pth", b"")
+    with pytest.raises(WeightsError, match=r"is a zip archive that holds 'best\.pth'") as caught:
+        load(tmp_path / "weights.zip")
+    assert "unzip" in caught.value.hint
+
+
+def test_an_exported_file_beside_another_program_s_model_json_is_not_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text('{"format": "layers-model"}')  # TensorFlow.js
+    (tmp_path / "net.onnx").write_bytes(b"\x08\x01")
+    with pytest.raises(CheckpointError, match=r"net\.onnx' is an exported network, which only predicts"):
+        load(tmp_path / "net.onnx")
+
+
 def test_files_of_other_programs_are_named(tmp_path: Path) -> None:
     (tmp_path / "saved").mkdir()
-    for name in ("saved/saved_model.pb", "frozen.pb", "net.caffemodel"):
+    for name in ("saved/saved_model.pb", "frozen.pb", "net.caffemodel", "net.ckpt.data-00000-of-00001"):
         (tmp_path / name).write_bytes(b"\x08\x01")
     for name, said in (
         ("saved", "a SavedModel of TensorFlow"),
         ("frozen.pb", "a graph of"),
         ("net.caffemodel", "a network of"),
+        ("net.ckpt.data-00000-of-00001", "a checkpoint of TensorFlow"),
     ):
         with pytest.raises(WeightsError, match=f"{name}' is {said}"):
             load(tmp_path / name)

@@ -13,6 +13,8 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.utils import prune
+from torch.optim.swa_utils import AveragedModel
 
 from mobilenets.errors import WeightsError
 from mobilenets.weights.load import read
@@ -156,6 +158,23 @@ def test_averaged_weights_are_named_and_can_be_chosen(random_weights: Draw, tmp_
     assert _difference(net, tmp_path / "net.pth", Told(key="state_dict_ema")) < 1e-4
 
 
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_pruned_layers_are_what_is_left_of_them(ending: str, random_weights: Draw, tmp_path: Path) -> None:
+    net = random_weights(v2())
+    for module in (net.features[0][0], net.classifier[1]):  # type: ignore[index]
+        prune.random_unstructured(module, "weight", amount=0.5)  # type: ignore[no-untyped-call] # torch has no types
+    state = net.state_dict()
+    assert "classifier.1.weight_mask" in state
+    save_file(state, tmp_path / f"net{ending}") if ending == ".safetensors" else torch.save(state, tmp_path / f"net{ending}")
+    assert _difference(net, tmp_path / f"net{ending}") < 1e-4
+
+
+def test_an_averaged_model_is_read_without_its_counter(random_weights: Draw, tmp_path: Path) -> None:
+    net = random_weights(v2())
+    torch.save(AveragedModel(net).state_dict(), tmp_path / "swa.pth")
+    assert _difference(net, tmp_path / "swa.pth") < 1e-4
+
+
 def test_of_two_networks_one_must_be_named(random_weights: Draw, tmp_path: Path) -> None:
     net = random_weights(v2())
     both = {f"{who}.{name}": x * (who == "student") for name, x in net.state_dict().items() for who in ("teacher", "student")}
@@ -244,7 +263,9 @@ def test_files_that_hold_no_plain_state_dict_are_refused(tmp_path: Path) -> None
     looped["model"] = looped
     expanded = {name: x.new_zeros(1).expand(x.shape) if x.ndim == 4 else x for name, x in v2().state_dict().items()}
     for name, data, message in (
-        ("looped", looped, "it starts with no tensors"),
+        ("looped", looped, "holds no tensors by name"),
+        ("meta", {name: x.to("meta") for name, x in v2().state_dict().items()}, "a tensor of the device 'meta'"),
+        ("sparse", {name: x.to_sparse() if x.ndim == 2 else x for name, x in v2().state_dict().items()}, "sparse_coo"),
         ("list", [torch.zeros(3)], "holds a list"),
         ("whole", v2(), r"it needs the class torchvision\.models\.mobilenetv2\.MobileNetV2"),
         ("expanded", expanded, "stores less of"),

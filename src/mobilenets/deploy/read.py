@@ -37,7 +37,7 @@ def read(path: Path) -> Graph:
     if path.suffix.lower() not in READERS:
         raise GraphError(
             f"'{path}' cannot be read back: only {', '.join(READERS)} files keep the network's operators",
-            hint="give the run or checkpoint folder, or export it to ONNX first",
+            hint=f"give the run folder or an exported file; for weights from elsewhere: mobilenets convert {path}",
         )
     return READERS[path.suffix.lower()](path)
 

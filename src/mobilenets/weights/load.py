@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,7 @@ from mobilenets.weights.torchvision import ssd as torchvision_ssd
 _UNREAD = {
     ".pb": "a graph of TensorFlow",
     ".index": "a checkpoint of TensorFlow",
+    ".meta": "the graph of a checkpoint of TensorFlow",
     ".caffemodel": "a network of Caffe",
     ".mlmodel": "a Core ML model",
     ".engine": "an engine of TensorRT",
@@ -231,8 +233,9 @@ def _timm_contract(data: Mapping[str, Any]) -> InputContract:  # Any: JSON
 def _file(path: Path, source: str) -> Path:
     if path.is_dir():
         path = path / "model.safetensors"
-    if path.suffix.lower() in _UNREAD and path.exists():
-        raise WeightsError(f"'{path}' is {_UNREAD[path.suffix.lower()]}, which is not read", hint=_INSTEAD)
+    suffix = ".index" if re.fullmatch(r"\.data-\d+-of-\d+", path.suffix) else path.suffix.lower()
+    if suffix in _UNREAD and path.exists():
+        raise WeightsError(f"'{path}' is {_UNREAD[suffix]}, which is not read", hint=_INSTEAD)
     if path.is_file():
         return path
     if "://" in source:
@@ -338,12 +341,19 @@ def _of_states(path: Path, claim: Claim, told: Told, labels: int) -> tuple[str, 
 
 def _no_network(path: Path, states: Sequence[State], told: Told) -> WeightsError:
     some = ", ".join(f"'{name[:60]}'" for state in states for name in list(state.tensors)[:3])[:200]
+    if not some:
+        return WeightsError(f"'{path}' holds no tensors by name", hint="save the model's state_dict()")
     at = f" under '{told.key}'" if told.key else ""
     return WeightsError(
-        f"'{path}' is not a state dict of torchvision's, timm's or transformers' MobileNets{at}; "
-        f"it starts with {some or 'no tensors at all'}",
+        f"'{path}' is not a state dict of torchvision's, timm's or transformers' MobileNets{at}; it starts with {some}",
         hint="networks with layers of other names cannot be converted; build the network with torchvision or timm",
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names in an archive, for messages."""
+    more = ["..."] if len(names) > 3 else []
+    return ", ".join([*(f"'{name[:60]}'" for name in names[:3]), *more]) or "nothing"
 
 
 def _kind(path: Path) -> str:
@@ -352,12 +362,17 @@ def _kind(path: Path) -> str:
         with path.open("rb") as file:
             head = file.read(16)
         first = head[:8]
+        if not head:
+            raise WeightsError(f"'{path}' is empty: 0 bytes", hint="download or copy it again")
         other = stand_in(head)
         if other is not None:
             raise WeightsError(f"'{path}' is {other[0]}, not the file itself", hint=other[1])
         if first[:4] == b"PK\x03\x04":
             with zipfile.ZipFile(path) as archive:
-                return "keras" if "model.weights.h5" in archive.namelist() else ""
+                names = archive.namelist()
+            if not any(re.search(r"(^|/)(data\.pkl$|code/)|^model\.weights\.h5$", name) for name in names):
+                raise WeightsError(f"'{path}' is a zip archive that holds {_some(names)}", hint="unpack it: unzip")
+            return "keras" if "model.weights.h5" in names else ""
     except zipfile.BadZipFile as error:
         hint = "was the download cut short? compare its size, and download it again"
         raise WeightsError(f"'{path}' is damaged: its end is missing ({error})", hint=hint) from error

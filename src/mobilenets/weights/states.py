@@ -39,6 +39,7 @@ WRAPPERS = (
 )
 """Keys under which training scripts store a state dict, most likely first; averaged weights come after plain ones."""
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how files of torch before 1.6 begin
+_COUNTER = "n_averaged"  # of torch.optim.swa_utils.AveragedModel
 _LEGACY_PICKLES = 5  # their number, protocol, machine, content and storages; then come raw bytes
 
 
@@ -66,7 +67,7 @@ def read_states(path: Path) -> list[State]:
     try:
         if path.suffix == ".safetensors":
             _check_size(path, path.stat().st_size)
-            return [State("", load_file(path), ordered=False)]
+            return [State("", _pruned(load_file(path)), ordered=False)]
         data = _unpickled(path)
     except WeightsError:
         raise
@@ -90,13 +91,10 @@ def check_tensors(state: State, origin: str) -> dict[str, Tensor]:
         WeightsError: one has another layout, or is larger than the file's data for it.
     """
     for name, tensor in state.tensors.items():
-        plain = tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_complex() and not tensor.is_meta
-        if not plain:
-            raise WeightsError(
-                f"'{origin}' holds '{name[:80]}' as {_layout(tensor)}, which is not a plain tensor",
-                hint="convert the network as it was before quantization",
-            )
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        if not _is_plain(tensor):
+            kind, hint = _layout(tensor)
+            raise WeightsError(f"'{origin}' holds '{name[:80]}' as {kind}, which is not a plain tensor", hint=hint)
+        if not _is_stored(tensor):
             raise WeightsError(
                 f"'{origin}' stores less of '{name[:80]}' than its shape {list(tensor.shape)} needs",
                 hint="the file is damaged; download it again",
@@ -104,8 +102,23 @@ def check_tensors(state: State, origin: str) -> dict[str, Tensor]:
     return dict(state.tensors)
 
 
-def _layout(tensor: Tensor) -> str:
-    return "a quantized tensor" if tensor.is_quantized else f"{tensor.dtype} of layout {tensor.layout}"
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_complex() or tensor.is_meta)
+
+
+def _is_stored(tensor: Tensor) -> bool:
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
+def _layout(tensor: Tensor) -> tuple[str, str]:
+    """What a tensor is that is not plain, and what to do about it."""
+    if tensor.is_quantized:
+        return "a quantized tensor", "convert the network as it was before quantization"
+    if tensor.is_meta:
+        return "a tensor of the device 'meta', without numbers", "save the network after its weights are loaded"
+    if tensor.is_complex():
+        return f"{tensor.dtype}", "the networks here compute with real numbers"
+    return f"{tensor.dtype} of layout {tensor.layout}", "save it dense: tensor.to_dense()"
 
 
 def _unpickled(path: Path) -> Any:  # Any: whatever the file holds
@@ -158,10 +171,31 @@ def _dicts(data: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Tensor]]]: 
         if id(mapping) in seen:
             continue
         seen.add(id(mapping))
-        yield key, {name: value for name, value in mapping.items() if isinstance(name, str) and isinstance(value, Tensor)}
+        yield key, _pruned({name: x for name, x in mapping.items() if isinstance(name, str) and isinstance(x, Tensor)})
         if depth < DEEPEST:
             inner = ((str(name)[:80], value) for name, value in mapping.items() if isinstance(value, dict))
             waiting += [(f"{key}.{name}" if key else name, depth + 1, value) for name, value in inner]
+
+
+def _pruned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without a counter of averaged models, and a pruned one as the product of what PyTorch stores of it.
+
+    `torch.nn.utils.prune` keeps `weight_orig` and `weight_mask` in the place of `weight` until `prune.remove` is called.
+    """
+    stems = [name.removesuffix("_mask") for name in tensors if name.endswith("_mask") and f"{name[:-5]}_orig" in tensors]
+    pruned = {stem for stem in stems if _fits(tensors[f"{stem}_mask"], tensors[f"{stem}_orig"])}
+    plain: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        stem = name.removesuffix("_mask").removesuffix("_orig")
+        if stem not in pruned:
+            plain[name] = tensor
+        elif name.endswith("_orig"):
+            plain[stem] = tensor * tensors[f"{stem}_mask"]
+    return {name: tensor for name, tensor in plain.items() if name.rpartition(".")[2] != _COUNTER}
+
+
+def _fits(mask: Tensor, tensor: Tensor) -> bool:
+    return mask.shape == tensor.shape and all(_is_plain(x) and _is_stored(x) for x in (mask, tensor))
 
 
 def _rank(key: str) -> tuple[int, int]:
