@@ -135,7 +135,7 @@ def test_a_folder_beside_a_checkpoint_names_the_run_and_a_quantized_one_says_so(
     (tmp_path / "run" / "int8" / "graph.safetensors").write_bytes(b"x")
     for name, hint in (
         ("export", f"give its run: {tmp_path / 'run'}"),
-        ("int8", "its network is quantized, and torch does not"),
+        ("int8", "its network is quantized, which torch cannot run"),
     ):
         with pytest.raises(CheckpointError, match="holds no checkpoint") as caught:
             checkpoint.load(tmp_path / "run" / name)

@@ -119,7 +119,7 @@ def test_a_folder_is_writable_if_it_can_be_made(tmp_path: Path) -> None:
 
 def test_a_folder_in_a_file_is_not_writable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"folder' cannot be made: '.*file' is a file, not a folder"):
+    with pytest.raises(UsageError, match=r"folder' cannot be created: '.*file' is a file, not a folder"):
         files.check_writable(tmp_path / "file" / "folder")
 
 

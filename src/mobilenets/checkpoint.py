@@ -310,13 +310,13 @@ def _not_a_checkpoint(path: Path) -> CheckpointError:
 def _instead(folder: Path) -> str:
     """The hint for a folder without a checkpoint: what to pass instead."""
     if holds_graph(folder):
-        return "its network is quantized, and torch does not compute that; give the run in floats that it was made of"
+        return "its network is quantized, which torch cannot run; give the float run it was made from"
     if holds_cpp(folder):
         return IS_CPP
     run = folder.resolve().parent
     if folder.is_dir() and any((run / name / DESCRIPTION).is_file() for name in ("best", "last")):
         return f"give its run: {shlex.quote(str(folder.parent))}"
-    return "give a run folder or a checkpoint folder; of a dataset, 'mobilenets train' makes one"
+    return "give a run folder or a checkpoint folder; 'mobilenets train' makes one from a dataset"
 
 
 def _some(names: list[str]) -> str:

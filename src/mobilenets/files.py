@@ -68,7 +68,7 @@ def check_writable(folder: Path) -> None:
     if not nearest.exists():
         raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", str(nearest))
     if not nearest.is_dir():
-        inside = "" if nearest == folder else f"'{folder}' cannot be made: "
+        inside = "" if nearest == folder else f"'{folder}' cannot be created: "
         raise UsageError(f"{inside}'{nearest}' is a file, not a folder", hint="name a new folder, or one that is there")
     if not os.access(nearest, os.W_OK | os.X_OK):
         read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
@@ -91,7 +91,7 @@ def check_own(folder: Path, known: str) -> None:
     """
     check_writable(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / known).is_file():
-        raise UsageError(f"'{folder}' holds something else than a report", hint="--out with a new folder")
+        raise UsageError(f"'{folder}' holds something other than a report", hint="--out with a new folder")
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def test_int8_that_is_slower_than_float_is_named_with_the_reason(
 def test_layers_that_stayed_in_float_explain_slow_integers() -> None:
     slow = row("int8", 3.0, fast_path=1.0)
     [said] = remarks([row("float32", 2.0), replace(slow, case=replace(slow.case, float_layers=2))], NEW)
-    assert said.endswith(": 2 layers stayed in float, and each change between floats and integers is an operator of its own")
+    assert said.endswith(": 2 layers stayed in float, and each switch between floats and integers is an extra operator")
 
 
 def test_the_reason_is_given_once_for_all_threads_and_batches() -> None:
@@ -66,13 +66,15 @@ def test_where_the_time_goes_is_told_by_the_runtimes_profile() -> None:
         replace(row("int8", 3.0, fast_path=1.0), operators="27 QLinearConv 0.190 ms"),
     ]
     [said] = remarks(rows, NEW)
-    assert said.endswith("by the runtime's profile its operators take 27 QLinearConv 0.190 ms, and in float32 27 Conv 0.150 ms")
+    assert said.endswith(
+        "according to the runtime's profile, its operators take 27 QLinearConv 0.190 ms, and in float32 27 Conv 0.150 ms"
+    )
 
 
 def test_what_is_not_on_the_fast_path_is_listed() -> None:
     slow = replace(row("int8", 3.0, fast_path=0.5), pieces=4, slow="3 HARD_SWISH")
     [said] = remarks([row("float32", 2.0), slow], NEW)
-    assert "the others compute alone (3 HARD_SWISH); its fast operators form 4 pieces" in said
+    assert "the others run one by one (3 HARD_SWISH); its fast operators form 4 pieces" in said
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ def test_a_busy_machine_is_named_by_its_load_and_by_the_time_that_runs_waited() 
     assert said[0] == "other programs were running: the load average was 3.2 on 2 cores before the first row"
     alone = remarks([busy], replace(NEW, cores=1))
     assert alone[0] == "other programs were running: the load average was 3.2 on 1 core before the first row"
-    assert said[1].startswith("runs on one thread took up to 2.0 times as long as they computed")
+    assert said[1].startswith("runs on one thread took up to 2.0 times their CPU time")
     assert said[2].startswith("the latency of 1 of 1 rows varied by more than 10% between rounds")
 
 
@@ -122,7 +124,7 @@ def test_load_on_another_machine_is_named() -> None:
 
 def test_runs_that_were_interrupted_are_named_though_every_round_has_the_same_median() -> None:
     [said] = remarks([replace(row("float32", 2.0), p90_ms=24.0), replace(row("int8", 1.0), p90_ms=1.5)], NEW)
-    assert said.startswith("in 1 of 2 rows one run in ten took up to 12 times as long as half of them")
+    assert said.startswith("in 1 of 2 rows one run in ten took up to 12 times the median")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_the_plot_tells_machines_apart_in_its_legend_and_names_a_single_one_on_i
 
 def test_random_weights_are_said() -> None:
     random = replace(row("float32", 2.0), case=Case("v1", "m.x", "x", "float32", random_weights=True))
-    assert remarks([random], NEW) == ["v1: random weights, so only speed and size mean something"]
+    assert remarks([random], NEW) == ["v1: random weights, so only speed and size are meaningful"]
 
 
 @pytest.mark.parametrize(

@@ -121,8 +121,8 @@ def test_a_machine_that_cannot_be_reached_is_named_with_what_to_do(
     [
         ("no-such-command-here", "'far' has no command 'no-such-command-here'", "--remote .venv/bin/mobilenets"),
         ("sh -c 'echo error: no space >&2; exit 1'", "on 'far': no space", ""),
-        ("sh -c 'echo Welcome'", "answers something else than rows", "another version"),
-        ('sh -c \'echo "{\\"rows\\": [{\\"model\\": 3}]}"\'', "answers something else than rows", "another version"),
+        ("sh -c 'echo Welcome'", "answers something other than rows", "another version"),
+        ('sh -c \'echo "{\\"rows\\": [{\\"model\\": 3}]}"\'', "answers something other than rows", "another version"),
     ],
 )
 def test_a_command_that_fails_there_is_named(

@@ -122,7 +122,7 @@ def test_no_cluster_is_asked_for_where_the_library_of_a_store_is_missing(
 
 
 def test_an_address_of_no_store_is_refused() -> None:
-    with pytest.raises(UsageError, match="is no address of a store"):
+    with pytest.raises(UsageError, match="is not the address of a store"):
         stores.found("nostore://bucket/images")
 
 

@@ -60,21 +60,21 @@ def test_a_table_files_and_a_plot(mobilenets: Run, color_model: Path, tmp_path: 
     [
         (("gone.onnx",), "error: there is no file or folder 'gone.onnx'"),
         (("mobilenet_v22",), "error: unknown model: no file, folder or network 'mobilenet_v22'; did you mean 'mobilenet_v2'"),
-        (("MODEL", "--out", f"{__file__}/x"), f"error: '{__file__}/x' cannot be made: '{__file__}' is a file, not a folder"),
+        (("MODEL", "--out", f"{__file__}/x"), f"error: '{__file__}/x' cannot be created: '{__file__}' is a file, not a folder"),
         (("MODEL", "--csv", f"{__file__}/rows.csv"), f"error: '{__file__}' is a file, not a folder"),
         (("MODEL", "--runtime", "tflit"), "error: unknown runtime 'tflit'; did you mean 'tflite'?"),
         (("MODEL", "--precision", "int9"), "error: unknown precision 'int9'; known: float32"),
         (("MODEL", "--threads", "0"), "error: --threads '0' is not a list of numbers from 1 to 4096"),
         (("MODEL", "--batch", "1,,2"), "error: --batch '1,,2' is not a list of numbers"),
-        (("MODEL", "--split", "test"), "error: --split, --classes and --ignore are about --data DATA, which is missing"),
+        (("MODEL", "--split", "test"), "error: --split, --classes and --ignore need --data DATA"),
         (("MODEL", "--split", "tests", "--data", "x"), "error: unknown split 'tests'"),
         (("MODEL", "--json", "--csv", "-"), "error: --json and --csv - cannot be combined"),
         (("MODEL", "--adb", "--ssh", "x"), "error: --adb measures speed and memory of a device; leave out --ssh"),
         (("MODEL", "--adb", "--data", "x"), "error: --adb measures speed and memory of a device; leave out --data"),
         (("MODEL", "--ssh=-oProxyCommand=x"), "error: --ssh '-oProxyCommand=x' is not the name of a machine"),
-        (("MODEL", "--tool", "x"), "error: --serial and --tool are about --adb, which is missing"),
-        (("MODEL", "--resume"), "error: there is no benchmark in 'runs/benchmark' to go on with"),
-        (("--resume",), "error: there is no benchmark in 'runs/benchmark' to go on with"),
+        (("MODEL", "--tool", "x"), "error: --serial and --tool need --adb"),
+        (("MODEL", "--resume"), "error: there is no benchmark in 'runs/benchmark' to resume"),
+        (("--resume",), "error: there is no benchmark in 'runs/benchmark' to resume"),
         ((), "error: MODEL is missing: an exported file, a run folder, or a network"),
     ],
 )
@@ -88,8 +88,8 @@ def test_wrong_input_is_one_line(mobilenets: Run, color_model: Path, arguments: 
 @pytest.mark.parametrize(
     ("there", "message"),
     [
-        ("rows.jsonl", "error: 'out' holds an earlier benchmark\n\nhint: --resume goes on with it"),
-        ("asked.json", "error: 'out' holds an earlier benchmark\n\nhint: --resume goes on with it"),
+        ("rows.jsonl", "error: 'out' holds an earlier benchmark\n\nhint: --resume continues it"),
+        ("asked.json", "error: 'out' holds an earlier benchmark\n\nhint: --resume continues it"),
         ("plot.png", "error: 'out' holds other files already\n\nhint: choose another --out"),
     ],
 )
@@ -139,11 +139,11 @@ def test_resume_alone_takes_no_option_that_changes_the_benchmark(mobilenets: Run
     assert mobilenets("benchmark", color_model, *QUICK).code == 0
     done = mobilenets("benchmark", "--resume", "--threads", "2", "--ssh", "pi")
     assert done.code == 2
-    assert done.err.startswith("error: --resume without MODEL goes on as the benchmark began; leave out --threads, --ssh\n")
+    assert done.err.startswith("error: --resume without MODEL keeps the settings of the benchmark; leave out --threads, --ssh")
     (tmp_path / "runs" / "benchmark" / "asked.json").write_text('{"models": 3}')
     assert mobilenets("benchmark", "--resume").err.startswith("error: 'runs/benchmark/asked.json' cannot be read: ")
     (tmp_path / "runs" / "benchmark" / "asked.json").unlink()
-    assert mobilenets("benchmark", "--resume").err.startswith("error: 'runs/benchmark' does not say what was to be measured")
+    assert mobilenets("benchmark", "--resume").err.startswith("error: 'runs/benchmark' does not say what to measure")
 
 
 def test_a_machine_that_cannot_be_reached_leaves_no_folder(
@@ -178,7 +178,7 @@ def test_a_networks_name_is_exported_and_measured_everywhere(mobilenets: Run, tm
         assert row["random_weights"]
         assert row["macs"] == pytest.approx(56.5e6, rel=0.01)  # V3, Table 3: 56 M
         assert row["activation_bytes"] == (3 * 224 * 224 + 16 * 112 * 112) * 4  # the image and what the stem makes of it
-    assert "mobilenet_v3_small: random weights, so only speed and size mean something" in data["remarks"]
+    assert "mobilenet_v3_small: random weights, so only speed and size are meaningful" in data["remarks"]
 
 
 @pytest.mark.parametrize(("split", "learned"), [("", "12 of these 16 images"), ("all", "12 of these 16 images")])

@@ -60,7 +60,7 @@ def test_runs_are_compared_by_their_reports_alone(mobilenets: Run, runs: tuple[P
 def test_the_table_shows_figures_intervals_and_a_verdict(mobilenets: Run, runs: tuple[Path, Path]) -> None:
     done = mobilenets("compare", *runs)
     assert done.code == 0, done.err
-    for text in ("75.0%", "100.0%", "+25.0", "0.250", "●", "difference to first"):
+    for text in ("75.0%", "100.0%", "+25.0", "0.250", "●", "difference from first"):
         assert text in done.out
     assert "McNemar's exact test" in done.err
 
@@ -112,7 +112,7 @@ def test_answers_of_cross_validation_are_not_held_against_images_that_a_model_wa
     assert [row["value"] for row in told["rows"]] == [1, 1]
     assert told["trained_on"] == ["first", "second"]
     assert "'first', 'second' were trained on some of these images" in told["sentence"]
-    assert "its report is of cross-validation" in done.err
+    assert "its report is a cross-validation" in done.err
     # Where both were measured by models that had not seen the images, reports are enough.
     shutil.copytree(runs[0] / "report", runs[1] / "report")
     shutil.copy(runs[0] / "run.json", runs[1] / "run.json")

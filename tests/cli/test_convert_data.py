@@ -49,7 +49,7 @@ def test_bad_input_ends_in_words(boxes: Path, tmp_path: Path, mobilenets: Any) -
     assert "is not empty" in mobilenets("convert-data", boxes, tmp_path, "--to", "voc").err
     (tmp_path / "labels.csv").write_text("path,label\n0.jpg,cat\n1.jpg,dog\n")
     assert (
-        "is not a dataset to detect" in mobilenets("convert-data", tmp_path / "labels.csv", tmp_path / "o", "--to", "voc").err
+        "is not a detection dataset" in mobilenets("convert-data", tmp_path / "labels.csv", tmp_path / "o", "--to", "voc").err
     )
 
 

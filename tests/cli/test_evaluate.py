@@ -74,7 +74,7 @@ def test_what_was_measured_is_shown_where_the_report_cannot_be_written(mobilenet
 
 def test_a_report_s_folder_is_tried_before_anything_is_measured(mobilenets: Run, run_folder: Path) -> None:
     file = run_folder / "run.json"
-    for out, told in ((file, ""), (file / "report", f"'{file / 'report'}' cannot be made: ")):
+    for out, told in ((file, ""), (file / "report", f"'{file / 'report'}' cannot be created: ")):
         done = mobilenets("evaluate", run_folder, "--out", out)
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith(f"error: {told}'{file}' is a file, not a folder\n\nhint: ")
@@ -98,7 +98,7 @@ def test_a_report_of_more_images_stays_where_some_cannot_be_read_any_more(
     (tmp_path / "photos" / "red" / "0.png").unlink()
     done = mobilenets("evaluate", run_folder)
     assert done.code == 0
-    assert f"'{run_folder / 'report'}' keeps its report, which is of 3 images; now 2 could be read" in done.err
+    assert f"'{run_folder / 'report'}' keeps its report of 3 images; only 2 could be read now" in done.err
     assert (run_folder / "report" / "report.json").read_text() == before
     assert json.loads((run_folder / "report-readable" / "report.json").read_text())["images"] == 2
     assert mobilenets("evaluate", run_folder, "--out", run_folder / "report").code == 0  # where the user says so
@@ -181,7 +181,7 @@ def test_unreadable_images_are_named(mobilenets: Run, color_model: Path, tmp_pat
 
 def test_an_onnx_file_alone_needs_data(mobilenets: Run, color_model: Path) -> None:
     done = mobilenets("evaluate", color_model)
-    assert (done.code, "which DATA?" in done.err) == (2, True)
+    assert (done.code, "so DATA is needed" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize("option", ["--split", "--engine"])
@@ -202,7 +202,7 @@ def test_a_run_without_export_is_evaluated_with_torch(mobilenets: Run, tmp_path:
     model = create(spec)
     checkpoint.save(model, tmp_path / "run" / "best")
     done = mobilenets("evaluate", tmp_path / "run", fill(tmp_path / "test"), "--out", tmp_path / "out")
-    assert (done.code, "has no export; its checkpoint is evaluated with torch" in done.err) == (0, True)
+    assert (done.code, "has no export; evaluating its checkpoint with torch" in done.err) == (0, True)
     with (tmp_path / "out" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     predictor = Predictor(manifest_of(spec), TorchEngine(model))
@@ -228,7 +228,7 @@ def test_no_report_is_written_among_the_images_of_a_dataset(
     models = [color_model] if command == "evaluate" else [color_model, color_model, "--data"]
     done = mobilenets(command, *models, data, "--out", data)
     assert done.code == 2
-    assert f"error: '{data}' holds something else than a report" in done.err
+    assert f"error: '{data}' holds something other than a report" in done.err
     assert sorted(data.rglob("*")) == before
 
 

@@ -65,7 +65,7 @@ def test_data_of_another_task_is_refused(mobilenets: Run, cell_model: Path, tmp_
     (tmp_path / "photos" / "red").mkdir(parents=True)
     Image.new("RGB", (9, 9)).save(tmp_path / "photos" / "red" / "0.png")
     done = mobilenets("evaluate", cell_model, tmp_path / "photos")
-    assert (done.code, "is not a dataset to detect" in done.err) == (1, True), done.err
+    assert (done.code, "is not a detection dataset" in done.err) == (1, True), done.err
 
 
 def bare(folder: Path) -> Path:
@@ -89,5 +89,5 @@ def test_images_without_objects_are_said_to_show_nothing(mobilenets: Run, cell_m
 
 def test_a_quantized_detector_is_not_judged_by_images_without_objects(cell_model: Path, tmp_path: Path) -> None:
     data, manifest = bare(tmp_path / "bare"), Predictor.open(cell_model).manifest
-    with pytest.raises(DataError, match="the 2 images of 'boxes' that the int8 model would be judged on have no objects"):
+    with pytest.raises(DataError, match="the 2 images of 'boxes' to measure the int8 model on show no objects"):
         material(manifest, tmp_path, images="", data=str(data), reading=Reading(), count=4, seed=0, model=cell_model)

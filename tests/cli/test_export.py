@@ -168,7 +168,7 @@ def test_what_decodes_inside_is_of_one_task(trained: Path, tmp_path: Path, mobil
     assert done.err == said
     done = mobilenets("export", trained, "--argmax", "--nms")
     assert done.code == 2
-    assert "--nms is for detectors and --argmax for segmenters: a model takes one of them" in done.err
+    assert "--nms is for detectors and --argmax for segmenters; give only one of them" in done.err
 
 
 def test_formats_are_listed_without_what_they_may_decode(trained: Path, mobilenets: Run) -> None:
@@ -180,7 +180,7 @@ def test_formats_are_listed_without_what_they_may_decode(trained: Path, mobilene
     done = mobilenets("export", trained, "--to", "web", "--nms")
     assert done.code == 2
     assert done.err.startswith(
-        "error: --nms is not for the format web\n\nhint: leave it out, or export to onnx, openvino, tflite, "
+        "error: --nms does not apply to the format web\n\nhint: leave it out, or export to onnx, openvino, tflite, "
     )
 
 
@@ -219,7 +219,7 @@ def test_a_runs_own_validation_images_are_compared_on(trained: Path, mobilenets:
     done = mobilenets("export", trained, "--json")
     assert done.code == 0
     assert json.loads(done.out)["parity"]["images"] == 0
-    assert "the networks are compared on made-up ones" in done.err
+    assert "the networks are compared on synthetic ones" in done.err
 
 
 def test_a_failed_comparison_is_printed_as_json_too(trained: Path, mobilenets: Run) -> None:
@@ -265,7 +265,7 @@ def test_a_quantized_model_is_exported_into_its_folder_and_predicts(int8: Path, 
         (["INT8", "--ends", "int8"], "only TFLite files can take and return integers"),
         (["INT8", "--weight-bits", "7"], "weights of 7 bits are fitted to images, and there are none"),
         (["INT8", "--to", "coreml-half"], "weights of 8 bits cannot be kept in 16"),
-        (["RUN", "--ends", "int8"], "--steps, --weight-bits and --ends are about quantized models"),
+        (["RUN", "--ends", "int8"], "--steps, --weight-bits and --ends are for quantized models"),
     ],
 )
 def test_what_quantized_models_do_not_have_is_refused(

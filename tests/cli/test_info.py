@@ -60,7 +60,7 @@ def test_the_table_and_the_totals_of_v2(info: Info) -> None:
     assert "MACs 300,774,272 (300.8 M)" in lines
     assert "weights 14.02 MB in fp32" in lines
     assert "peak memory 6.02 MB of activations, at backbone.blocks.2.depthwise.conv (depthwise 3x3 /2)" in lines
-    assert "row by row 1.46 MB, when a piece is a row, with the rows that a block keeps inside" in lines
+    assert "row by row 1.46 MB, when a piece is a row, including the rows that a block keeps" in lines
     assert "receptive field 491 px by its convolutions, stride 32" in lines
     assert lines[-1].startswith("MACs are the multiply-adds of")
 
@@ -118,7 +118,7 @@ def test_a_checkpoint_in_place_of_a_name(info: Info, tmp_path: Path) -> None:
     assert code == 0
     assert (json.loads(out)["input"], json.loads(out)["classes"]) == ([3, 96, 96], 2)
     code, _, err = info(tmp_path / "run", "--width", "0.5")
-    assert (code, err.splitlines()[0]) == (2, "error: --width: a checkpoint says this itself")
+    assert (code, err.splitlines()[0]) == (2, "error: --width: a checkpoint already defines this")
 
 
 @pytest.mark.parametrize("size", ["96", "64", "64x96"])
@@ -170,8 +170,12 @@ def test_a_detector_and_a_segmenter_have_a_plan_row_by_row(info: Info, tmp_path:
         (("mobilenet_v2", "--size", "0"), 2, "error: size '0' is neither a number of px nor height x width"),
         (("mobilenet_v2", "--size", "1x2x3"), 2, "error: size '1x2x3' is neither"),
         (("mobilenet_v2", "--width", "0"), 1, "error: width 0.0 is not above 0"),
-        (("mobilenet_v2", "--classes", "0"), 2, "error: 0 classes; from 1 to 1,000,000 are possible"),
-        (("mobilenet_v2", "--classes", "100000000000"), 2, "error: 100,000,000,000 classes; from 1 to 1,000,000 are possible"),
+        (("mobilenet_v2", "--classes", "0"), 2, "error: 0 classes; the number must be from 1 to 1,000,000"),
+        (
+            ("mobilenet_v2", "--classes", "100000000000"),
+            2,
+            "error: 100,000,000,000 classes; the number must be from 1 to 1,000,000",
+        ),
         (("mobilenet_v2", "--channels", "0"), 1, "error: 0 input channels; at least 1 is needed"),
         (("mobilenet_v2", "--padding", "same"), 1, "error: padding 'same' is not one of"),
         (("mobilenet_v2", "--output-stride", "4"), 1, "error: output stride 4 is not one of 8, 16, 32"),

@@ -36,7 +36,7 @@ def test_a_file_is_refused_where_a_folder_is_to_be_written(
     named = {"MODEL": str(segment_model), "IMAGES": str(tmp_path / "images")}
     place = (out, "--to", "voc") if command == "convert-data" else ("--out", out)
     done = mobilenets(command, *(named.get(text, text) for text in COMMANDS[command]), *place)
-    told = f"'{out}' cannot be made: " if inside else ""
+    told = f"'{out}' cannot be created: " if inside else ""
     assert done.err == f"error: {told}'{file}' is a file, not a folder\n\nhint: name a new folder, or one that is there\n"
     assert (done.code, done.out) == (2, "")
     assert file.read_text() == "mine"

@@ -204,8 +204,8 @@ def test_large_images_are_looked_at_in_tiles(
         (("--whole",), "--whole is about tiles, but there are none"),
         (("--overlap", "0"), "--overlap is about tiles, but there are none"),
         (("--out", "found", "--write", "masks"), "a detector cannot write 'masks'; known: drawn, coco, csv, yolo"),
-        (("--out", "found.jpg"), "for images --out names a folder, not 'found.jpg'"),
-        (("--json", "--csv"), "--json and --csv exclude each other"),
+        (("--out", "found.jpg"), "with images, --out must be a folder, not 'found.jpg'"),
+        (("--json", "--csv"), "--json and --csv cannot be combined"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(

@@ -95,7 +95,7 @@ def test_a_threshold_holds_for_frames(mobilenets: Run, cell_model: Path, street:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("other.jpg",), "a video is predicted alone, not with other sources"),
+        (("other.jpg",), "a video must be the only source"),
         (("--csv",), "--csv is for images; a video gives --json, a line per frame, and --out VIDEO"),
         (("--out", "found", "--write", "coco"), "--write is for images;"),
         (("--out", "found"), "a video cannot be written as 'found'"),
@@ -120,7 +120,7 @@ def test_a_classifier_has_nothing_to_draw(mobilenets: Run, color_model: Path, st
 def test_images_are_not_written_as_a_video(mobilenets: Run, cell_model: Path, tmp_path: Path) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     done = mobilenets("predict", cell_model, tmp_path / "a.png", "--out", "found.mp4")
-    assert (done.code, done.err.splitlines()[0]) == (2, "error: for images --out names a folder, not 'found.mp4'")
+    assert (done.code, done.err.splitlines()[0]) == (2, "error: with images, --out must be a folder, not 'found.mp4'")
 
 
 def test_a_bad_video_ends_in_one_error(cell_model: Path, tmp_path: Path) -> None:

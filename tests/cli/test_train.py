@@ -86,7 +86,7 @@ def test_a_folder_of_images_becomes_a_run_with_everything_in_it(trained: tuple[P
     assert isinstance(prediction, Classification)
     assert prediction.label in ("dark", "bright")
     assert f"next: mobilenets predict {run} IMAGE" in result.stderr
-    assert "weights: none, as asked; training from scratch" in result.stderr
+    assert "weights: none, as requested; training from scratch" in result.stderr
     assert "mobilenet_v2 0.1 at 32 px, recipe scratch-small" in result.stderr
     about = json.loads((run / "run.json").read_text())
     assert about["data"]["source"] == str(photos)
@@ -108,9 +108,9 @@ def test_a_run_remembers_its_data_wherever_it_is_asked_from(
 
 
 def test_options_of_masks_are_refused_for_other_tasks_and_for_the_data_of_a_run() -> None:
-    with pytest.raises(UsageError, match="--classes is about masks, but the task is detect"):
+    with pytest.raises(UsageError, match="--classes is for masks, but the task is detect"):
         Reading.of("detect", "a,b", None)
-    with pytest.raises(UsageError, match="--ignore is about masks, but the task is classify"):
+    with pytest.raises(UsageError, match="--ignore is for masks, but the task is classify"):
         Reading.of("classify", "", ["sky"])
     Reading.of("segment", "", None).refuse("streets")
     with pytest.raises(UsageError, match="'streets' is read as it was for training, so --ignore does not apply"):
@@ -142,7 +142,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(photos: Path, tmp_path: P
                 break
         told = process.stderr.read()
     assert process.returncode == 130, told
-    assert f"go on with: mobilenets train {photos} --out {run} --resume" in told
+    assert f"resume with: mobilenets train {photos} --out {run} --resume" in told
     assert "Traceback" not in told
     with pytest.raises(UsageError, match="leave out --epochs"):
         _train(photos, "--out", run, "--resume", "--epochs", 5)
@@ -263,11 +263,11 @@ def test_of_several_processes_only_the_first_says_what_it_begins_with(photos: Pa
         _speak(main)
         fresh(open_dataset(photos), chosen, Reading())
         told.append(capsys.readouterr().err)
-    assert "weights: none, as asked" in told[0]
+    assert "weights: none, as requested" in told[0]
     assert told[1] == ""
 
 
 def test_a_restart_by_torchrun_needs_the_name_of_the_run(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    with pytest.raises(UsageError, match="does not know which run they go on with"):
+    with pytest.raises(UsageError, match="does not know which run to resume"):
         _train(photos, *TINY)

@@ -61,7 +61,7 @@ def test_folds_train_no_longer_than_the_final_model_had_time_for(
     epochs = max(int(line.split(",")[0]) for line in (run / "metrics.csv").read_text().splitlines()[1:])
     assert epochs < 5000
     word = "epoch" if epochs == 1 else "epochs"
-    assert f"each fold trains for {epochs:,} {word} at most, as the final model did" in done.err
+    assert f"each fold trains for {epochs:,} {word} at most, like the final model" in done.err
     assert "left for 2 more trainings and the report" in done.err
 
 

@@ -120,7 +120,7 @@ def test_boxes_that_training_reads_past_are_warned_of_and_no_test_leaves_the_tes
 
 
 def test_a_head_of_another_task_is_refused_before_training(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="head=deeplab, but 'boxes' is to detect"):
+    with pytest.raises(RecipeError, match="head=deeplab, but 'boxes' is a detection dataset"):
         run("train", boxes(tmp_path / "cells"), *TINY, "--set", "head=deeplab", "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -60,7 +60,7 @@ def test_a_run_in_integers_costs_what_its_float_network_does(mobilenets: Run, ru
 def test_a_run_in_integers_needs_no_quantization(mobilenets: Run, run: Path, photos: Path) -> None:
     done = mobilenets("quantize", run, "--images", photos)
     assert done.code == 2
-    assert "was trained in int8, and computes in integers already" in done.err
+    assert "was trained with quantize=int8 and is an int8 model already" in done.err
     assert f"mobilenets export {run} --to tflite" in done.err
 
 
@@ -68,7 +68,7 @@ def test_a_run_in_integers_needs_no_quantization(mobilenets: Run, run: Path, pho
 def test_a_training_in_integers_needs_weights(weights: str, mobilenets: Run, photos: Path, tmp_path: Path) -> None:
     done = mobilenets("train", photos, "--set", "quantize=int8", "--weights", weights, "--out", tmp_path / "int8")
     assert done.code == 2
-    assert "quantize=int8 trains on from a network that was trained in floats" in done.err
+    assert "quantize=int8 starts from a float network that was trained" in done.err
     assert not (tmp_path / "int8").exists()
 
 
@@ -76,7 +76,7 @@ def test_a_training_in_integers_is_not_cross_validated(mobilenets: Run, run: Pat
     options = ["--weights", run, "--set", "quantize=int8", "--folds", "3", "--out", tmp_path / "int8"]
     done = mobilenets("train", photos, *options)
     assert done.code == 2
-    assert "--folds measures on images that no weights have seen" in done.err
+    assert "--folds evaluates on images that no weights have seen" in done.err
 
 
 @pytest.mark.slow

@@ -121,7 +121,7 @@ def test_another_head_than_that_of_the_weights_is_drawn_and_other_shapes_of_thei
     data, place, _ = trained
     begun = ("train", data, "--weights", place, "--classes", ",".join(NAMES), "--size", "64", "--epochs", "1")
     light = run(*begun, "--set", "workers=0", "--set", "batch=4", "--set", "head=lraspp", "--out", tmp_path / "light")
-    assert "head=lraspp: a fresh one on the backbone; the deeplab head of the weights is left out" in light.stderr
+    assert "head=lraspp: a new one on the backbone; the deeplab head of the weights is left out" in light.stderr
     assert isinstance(checkpoint.load(tmp_path / "light").spec.head, LrasppHead)
     kept = run(*begun, "--set", "workers=0", "--set", "batch=4", "--set", "decoder=s4", "--out", tmp_path / "kept")
     assert "warning: the weights' head, deeplab, is kept: decoder=s4 changes nothing" in kept.stderr

@@ -75,5 +75,5 @@ def test_options_of_masks_mean_nothing_elsewhere(tmp_path: Path) -> None:
     image(tmp_path / "dog/a.png")
     with pytest.raises(UsageError, match="--ignore does not apply to a dataset of the format 'folder'"):
         open_dataset(tmp_path, ignore=["cat"])
-    with pytest.raises(DataError, match="is not a dataset to segment"):
+    with pytest.raises(DataError, match="is not a segmentation dataset"):
         open_dataset(tmp_path, task="segment")

@@ -290,7 +290,7 @@ def test_sizes_that_the_folder_states_are_those_of_its_files(tmp_path: Path) -> 
 
 def test_outputs_that_are_not_known_are_refused_by_name(tmp_path: Path) -> None:
     graph = int8_graph(TINY)
-    with pytest.raises(GraphError, match="it is to classify and returns a, logits, but exported C\\+\\+ returns logits"):
+    with pytest.raises(GraphError, match="a classification model and returns a, logits, but exported C\\+\\+ returns logits"):
         write_cpp(replace(graph, outputs={**graph.outputs, "a": graph.operators[0].output}), tmp_path / "cpp")
     assert not (tmp_path / "cpp").exists()
 

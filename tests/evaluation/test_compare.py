@@ -124,7 +124,7 @@ def test_what_cannot_be_compared_is_refused_by_name() -> None:
     first = classifier("a", [True, True])
     with pytest.raises(DataError, match="'a' and 'b' were not measured on the same images"):
         compare([first, classifier("b", [True, True], ["x", "y"])])
-    with pytest.raises(DataError, match="'a' has the task classify, but 'b' has the task detect"):
+    with pytest.raises(DataError, match="'a' is a classification model, but 'b' is a detection model"):
         compare([first, measured_of(detector("b", np.array([True, False])), "b")])
     with pytest.raises(UnknownNameError, match="unknown metric 'top'"):
         compare([first, first], "top")

@@ -71,7 +71,7 @@ def test_labeled_images_without_splits_judge_all_of_them_or_are_divided(
     assert 0 < printed["metric"]["images"] < 8
     assert printed["calibration"]["images"] + printed["metric"]["images"] <= 24
     both = mobilenets("quantize", model, "--images", data / "val", "--data", data / "val", "--out", tmp_path / "c")
-    assert "note: 15 images of 15 that the int8 model is judged on are calibrated on as well" in both.err
+    assert "note: 15 images of 15 used to measure the int8 model are calibration images too" in both.err
 
 
 def test_the_gate_keeps_the_layers_in_float_that_8_bits_cannot_hold(
@@ -115,7 +115,7 @@ def test_a_gate_that_cannot_hold_leaves_an_earlier_model_as_it_was(
     before = (out / "graph.safetensors").read_bytes()
     done = mobilenets("quantize", export(hard_graph()), "--data", data, "--out", out)
     assert done.code == 1
-    assert f"the int8 model in '{out}' stays as it was" in done.err
+    assert f"the int8 model in '{out}' is unchanged" in done.err
     assert (out / "graph.safetensors").read_bytes() == before
     assert (tmp_path / "int8-failed" / "quantization" / "report.json").is_file()
 
@@ -137,7 +137,7 @@ def test_an_int8_folder_is_replaced_and_nothing_else_is(mobilenets: Run, export:
         assert mobilenets("quantize", model, "--data", data, "--out", out).code == 0
     done = mobilenets("quantize", model, "--data", data, "--out", other)
     assert done.code == 2
-    assert "holds something else than a quantized model" in done.err
+    assert "holds something other than a quantized model" in done.err
     assert (other / "notes.txt").read_text() == "mine"
 
 
@@ -219,7 +219,7 @@ def test_images_that_the_model_was_trained_on_are_counted_where_they_judge(
     about = {"source": str(data), "name": "toys", "labels": list(dataset.labels)}
     (run / "run.json").write_text(json.dumps({"format": 2, "data": about}))
     trained = mobilenets("quantize", run, "--data", data / "train", "--out", tmp_path / "a")
-    said = "trained on the images that the int8 model is judged on"
+    said = "trained on the images that the int8 model is measured on"
     assert trained.code == 0, trained.err
     assert said in trained.err
     report = json.loads((tmp_path / "a" / "quantization" / "report.json").read_text())

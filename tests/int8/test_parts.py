@@ -129,7 +129,7 @@ def test_without_a_runtime_the_reference_executor_measures(tmp_path: Path, monke
         telling=Telling(said=said.append),
     )
     assert done.gated.passed
-    assert any("the reference executor measures" in line for line in said)
+    assert any("the slow reference executor is used" in line for line in said)
     known = about(done, source="net", seed=0)
     write(done, tmp_path / "int8", known=known, run=None, title="net", next_command="")
     assert read_about(tmp_path / "int8") == known

@@ -42,7 +42,7 @@ def test_what_does_not_fit_the_model_is_refused_before_anything_is_computed(mode
     dataset = mobilenets.open_dataset(data)
     with pytest.raises(mobilenets.DataError, match="no train split"):
         mobilenets.quantize(model, replace(dataset, samples=dataset.split("val")), tmp_path / "int8")
-    with pytest.raises(mobilenets.DataError, match="task segment, but the model has the task classify"):
+    with pytest.raises(mobilenets.DataError, match="segmentation dataset, but the model is a classification model"):
         mobilenets.quantize(model, replace(dataset, task="segment"), tmp_path / "int8")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "own.txt").touch()

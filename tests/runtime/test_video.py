@@ -96,7 +96,7 @@ def test_what_is_no_video_is_said(cv2: Any, tmp_path: Path) -> None:
         VideoReader(str(tmp_path / "bad.mp4"))
     with pytest.raises(DataError, match=r"there is no video 'gone\.mp4'"):
         VideoReader("gone.mp4")
-    with pytest.raises(UsageError, match="'camera:front' names no camera"):
+    with pytest.raises(UsageError, match="'camera:front' does not name a camera"):
         VideoReader("camera:front")
     with pytest.raises(DataError, match="camera 97 cannot be opened"):
         VideoReader("camera:97")

@@ -134,19 +134,19 @@ def test_latency_is_measured_here_and_reported_against_the_prediction(
     [
         ((), "a search needs a budget"),
         (("--max-ms", "-1"), "--max-ms -1 is not a positive number"),
-        (("--max-mb", "1"), "a search begins with a trained network"),
-        (("--max-mb", "1", "--start", "start", "--ssh", "pi", "--adb"), "latency is from one place"),
-        (("--max-mb", "1", "--start", "start", "--serial", "7"), "--serial and --tool are about --adb"),
-        (("--resume", "--out", "nowhere"), "there is no search in 'nowhere' to go on with"),
-        (("--resume", "--max-ms", "3"), "--resume goes on as the search began; leave out --max-ms"),
+        (("--max-mb", "1"), "a search starts from a trained network"),
+        (("--max-mb", "1", "--start", "start", "--ssh", "pi", "--adb"), "latency comes from one place"),
+        (("--max-mb", "1", "--start", "start", "--serial", "7"), "--serial and --tool need --adb"),
+        (("--resume", "--out", "nowhere"), "there is no search in 'nowhere' to resume"),
+        (("--resume", "--max-ms", "3"), "--resume keeps the settings of the search; leave out --max-ms"),
         (("--resume", "--out", "x", "--step", "0.01", "--set", "lr=1"), "leave out --step, --set"),
         (
             ("--max-mb", "1", "--storage", "postgresql://me@host/a"),
-            "--storage is about --method shapes; the method is netadapt",
+            "--storage needs --method shapes; the method is netadapt",
         ),
         (("--max-mb", "1", "--start", "start", "--trials", "5", "--reward", "-1"), "is netadapt; leave out --trials, --reward"),
         (("--max-mb", "1", "--start", "start", "--method", "shapes", "--step", "0.1"), "method is shapes; leave out --step"),
-        (("--max-mb", "1", "--method", "shapes", "--study", "mine"), "--study names a study in a database"),
+        (("--max-mb", "1", "--method", "shapes", "--study", "mine"), "--study needs --storage"),
         (("--max-mb", "1", "--method", "shapes", "--storage", "a.db"), "--storage 'a.db' is not the address of a database"),
     ],
 )
@@ -191,7 +191,7 @@ def test_a_search_over_shapes_goes_on_with_more_trials(
     found = [network for network in json.loads(out)["networks"] if network["origin"] == "search"]
     assert len(found) == 1
     assert found[0]["cost"]["macs"] <= budget
-    assert "## Networks that were drawn" in (tmp_path / "found" / "report.md").read_text()
+    assert "## Sampled networks" in (tmp_path / "found" / "report.md").read_text()
 
     code, out, err = search(images, "--out", "found", "--resume", "--trials", "9", "--json")
     assert code == 0, err

@@ -63,7 +63,7 @@ def test_a_start_that_keeps_to_the_budget_is_left_as_it_is_and_that_is_said(shar
     search = NetAdapt(Plan(budget, 0.05), Costs(), Sums(), Journal(tmp_path), Telling(said=said.append))
     steps = list(search.steps(model))
     assert (len(steps) == 1) is (share >= 1)
-    assert any(text.startswith("the start keeps to the budget already (") for text in said) is (share >= 1)
+    assert any(text.startswith("the start is already within the budget (") for text in said) is (share >= 1)
 
 
 def test_a_proposal_is_the_smallest_shrink_that_saves_enough(spec: ModelSpec) -> None:
@@ -146,7 +146,7 @@ def test_a_budget_out_of_reach_is_said_before_the_first_step(share: float, is_sa
     costs, said = Costs(), list[str]()
     budget = {"macs": share * costs.macs(model.spec), "kb_ram": 1e6, "ms": 1e-9}
     say_if_out_of_reach(model.spec, Plan(budget), costs, Telling(said=said.append))
-    assert [text.startswith("beware: shrinking every layer as far as possible") for text in said] == [True] * is_said
+    assert [text.startswith("warning: shrinking every layer as far as possible") for text in said] == [True] * is_said
     least = narrowest(model.spec, 8)
     assert not proposals(least, "macs", 1e-6, Plan(budget), costs, Telling())
 

@@ -65,4 +65,4 @@ def test_images_that_were_used_before_are_said_first_and_on_the_page(
     page = (tmp_path / "report.md").read_text()
     assert page.count("points above the best network of the ladder") == 1
     assert all(doubt in page for doubt in doubts)
-    assert "Left out after a short judgment: 56px-0.5." in (tmp_path / "report.html").read_text()
+    assert "Left out after a short evaluation: 56px-0.5." in (tmp_path / "report.html").read_text()

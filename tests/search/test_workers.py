@@ -175,7 +175,7 @@ def test_a_worker_waits_for_the_last_trials_of_others_and_does_them_if_they_stop
         two = worker("b", telling=Telling(said=said.append))
         second = pool.submit(lambda: list(two.trials(6)))
         end = time.monotonic() + 60
-        while not any("waiting for other workers, who judge 1 more" in text for text in said):
+        while not any("waiting for other workers to judge 1 more" in text for text in said):
             assert time.monotonic() < end
             time.sleep(0.01)
         stopping.set()
@@ -190,7 +190,7 @@ def test_a_worker_waits_for_the_last_trials_of_others_and_does_them_if_they_stop
 def test_a_study_of_another_search_is_refused(worker: Start) -> None:
     agree(worker("a").turns, {"the start": "1", "--tune": "40"})
     agree(worker("b").turns, {"the start": "1", "--tune": "40"})
-    with pytest.raises(StorageError, match="is of another search: --tune differ") as refused:
+    with pytest.raises(StorageError, match="belongs to another search: --tune differ") as refused:
         agree(worker("c").turns, {"the start": "1", "--tune": "4"})
     assert PASSWORD not in str(refused.value)
 

@@ -199,7 +199,7 @@ def test_a_request_whose_time_is_over_is_refused_without_running(bench: Callable
     one.occupied()
     (late,) = one.submit(image(1), within_s=-1)
     one.go.set()
-    with pytest.raises(RefusedError, match="longer than its time"):
+    with pytest.raises(RefusedError, match="longer than its time limit"):
         late.result(20)
     assert one.told.batches == [1]
 
@@ -208,7 +208,7 @@ def test_all_or_none_of_a_request_is_accepted(bench: Callable[..., Bench]) -> No
     one = bench(queue=3)
     one.occupied()
     one.submit(image(1), image(2))
-    with pytest.raises(RefusedError, match="2 requests wait already"):
+    with pytest.raises(RefusedError, match="2 requests are already waiting"):
         one.submit(image(3), image(4))
     assert one.batcher.waiting == 2
     one.submit(image(3))

@@ -121,7 +121,7 @@ def test_a_second_ctrl_c_answers_who_still_sends_and_ends_quietly(color_model: P
         assert server.ended() == 0
         log = server.log.read_text()
     assert answer.startswith(b"HTTP/1.1 503 ")
-    assert answer.endswith(b'{"error":"the server is ending; try again"}')
+    assert answer.endswith(b'{"error":"the server is shutting down; try again"}')
     assert "path=/predict status=503" in log
     assert "Traceback" not in log
 
@@ -152,9 +152,9 @@ def test_what_cannot_be_served_is_refused_before_anything_listens(color_model: P
     (tmp_path / "key").write_text("\n")
     assert "holds no API key" in refused(str(color_model), "--api-key-file", str(tmp_path / "key"))
     assert "holds no API key" in refused(str(color_model), "--api-key-file", str(color_model))
-    assert "'a=' names no model" in refused("a=")
+    assert "'a=' does not name a model" in refused("a=")
     for site in ("example.org", "https://example.org/", "https://example.org/page", "ftp://example.org", "https://", "null"):
-        assert "is not the origin of a web site" in refused(str(color_model), "--cors", site)
+        assert "is not the origin of a website" in refused(str(color_model), "--cors", site)
 
 
 @pytest.mark.parametrize("option", ["--max-mb", "--max-megapixels", "--seconds", "--watch"])

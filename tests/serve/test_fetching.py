@@ -96,7 +96,7 @@ MALFORMED = [
     (b'{"urls": "x"}', 400, "the body is not"),
     (b'{"urls": []}', 400, "is empty"),
     (b'{"urls": ["file:///etc/passwd"]}', 403, "not fetched from"),
-    (b'{"urls": ["http://[::"]}', 400, "is no address"),
+    (b'{"urls": ["http://[::"]}', 400, "is not a URL"),
     (addresses(*["http://a/"] * 4), 413, "at most 3 images"),
 ]
 # fmt: on

@@ -180,7 +180,7 @@ def test_a_malformed_request_is_refused_with_its_reason(change: Callable[[Any], 
 
 @pytest.mark.parametrize("data", [b"\xff", b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x02\xff\xfe", bytes(100)])
 def test_bytes_that_are_no_message_are_refused(data: bytes, both: Running) -> None:
-    assert "the request is no ModelInferRequest" in refusal(both, data, "INVALID_ARGUMENT")
+    assert "the request is not a ModelInferRequest" in refusal(both, data, "INVALID_ARGUMENT")
 
 
 def test_damaged_messages_end_in_an_answer_or_a_reason(both: Running, encoded: Encode) -> None:
@@ -246,7 +246,7 @@ def test_bytes_of_all_requests_together_are_limited(serve: Serve, held: Holding)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(ask, server, request(model_name="held"))
         until(lambda: server.samples("mobilenets_held_bytes") != {"": 0})
-        assert "as many requests as fit into its memory" in refusal(server, request(model_name="held"), "UNAVAILABLE")
+        assert "no memory left for more requests" in refusal(server, request(model_name="held"), "UNAVAILABLE")
         turns.release()
         assert len(first.result().outputs) == 1
 
@@ -267,7 +267,7 @@ def test_grpc_and_http_share_the_queue_and_what_is_beyond_it_is_refused(serve: S
         with pytest.raises(grpc.RpcError) as refused:
             ask(server, request(model_name="held"))
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert "2 requests wait already" in refused.value.details()
+        assert "2 requests are already waiting" in refused.value.details()
         assert int(dict(refused.value.trailing_metadata())["retry-after"]) >= 1
         assert server.ask("/predict", encoded("red")).status == 503
         turns.release(3)
@@ -282,7 +282,7 @@ def test_more_requests_at_once_than_allowed_are_refused_but_health_is_answered(s
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(ask, server, request(model_name="held"))
         until(lambda: accepted(server) == 1)
-        assert "too many requests at once" in refusal(server, request(model_name="held"), "UNAVAILABLE")
+        assert "too many concurrent requests" in refusal(server, request(model_name="held"), "UNAVAILABLE")
         assert ask(server, service_pb2.ServerLiveRequest(), "ServerLive").live
         turns.release()
         assert len(first.result().outputs) == 1

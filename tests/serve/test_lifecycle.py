@@ -45,7 +45,7 @@ def test_requests_beyond_the_queue_are_refused_with_retry_after_and_the_others_a
         first += [pool.submit(server.ask, "/predict", encoded("red")) for _ in range(2)]
         until(lambda: server.models.of_name("held").batcher.waiting == 2)
         refused = server.ask("/predict", encoded("red"))
-        assert "2 requests wait already" in server.refusal(refused, 503)
+        assert "2 requests are already waiting" in server.refusal(refused, 503)
         assert int(refused.headers["Retry-After"]) >= 1
         assert server.samples("mobilenets_queue_requests") == {'{model="held"}': 2}
         turns.release(3)
@@ -59,7 +59,7 @@ def test_requests_beyond_all_that_the_server_takes_are_refused(serve: Serve, hel
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(server.ask, "/predict", encoded("red"))
         until(lambda: accepted(server) == 1)
-        assert "too many requests at once" in server.refusal(server.get("/v2"), 503)
+        assert "too many concurrent requests" in server.refusal(server.get("/v2"), 503)
         assert server.get("/v2/health/live").status == 200  # or it would be killed for having much to do
         turns.release()
         assert first.result().status == 200
@@ -117,8 +117,8 @@ def test_a_mistake_of_ours_is_500_and_logged_and_the_next_request_is_answered(
     (tmp_path / "model.held").write_text("0")
     source = Source("broken", tmp_path / "model.held", engines=Table("kind", {".held": Runtime("Broken", Broken)}))
     server = serve(source)
-    assert "the server made a mistake" in server.refusal(server.ask("/predict", encoded("red")), 500)
-    until(lambda: [record.getMessage() for record in caplog.records][-1:] == ["mistake of the server"])
+    assert "internal server error" in server.refusal(server.ask("/predict", encoded("red")), 500)
+    until(lambda: [record.getMessage() for record in caplog.records][-1:] == ["internal error"])
     assert caplog.records[-1].exc_info is not None
     assert server.get("/v2").status == 200
     assert server.samples("mobilenets_held_bytes") == {"": 0}
@@ -256,7 +256,7 @@ def test_other_sites_may_ask_only_if_they_are_named(serve: Serve, color_model: P
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
-        ({"Origin": "https://example.com"}, "pages of 'https://example.com' may not ask"),
+        ({"Origin": "https://example.com"}, "pages of 'https://example.com' may not send requests"),
         ({"Access-Control-Request-Method": "DELETE"}, "GET and POST, not with 'DELETE'"),
         ({"Access-Control-Request-Private-Network": "true"}, "private network"),
     ],

@@ -155,7 +155,7 @@ def test_objects_that_are_not_to_be_learned_are_no_background_either(flag: str, 
 @pytest.mark.parametrize("name", ["deeplab", "lraspp"])
 def test_a_head_of_another_task_is_refused(name: HeadName, boxed: Dataset, tiny: BackboneSpec) -> None:
     classifier = create(ModelSpec(tiny, ("a", "b"), InputContract(size=96)))
-    with pytest.raises(RecipeError, match=f"head={name}, but 'rectangles' is to detect") as caught:
+    with pytest.raises(RecipeError, match=f"head={name}, but 'rectangles' is a detection dataset") as caught:
         final_spec(classifier.spec, boxed, replace(RECIPE, head=name))
     assert caught.value.hint == "heads for it: ssdlite, ssd"
 
@@ -164,7 +164,7 @@ def test_a_recipe_that_names_the_other_detector_gets_it(detector: Model, boxed: 
     head = first_model(detector, boxed, replace(RECIPE, head="ssd")).spec.head
     assert isinstance(head, SsdHead)
     assert not head.separable
-    with pytest.raises(RecipeError, match="head=lraspp, but 'rectangles' is to detect"):
+    with pytest.raises(RecipeError, match="head=lraspp, but 'rectangles' is a detection dataset"):
         first_model(detector, boxed, replace(RECIPE, head="lraspp"))
 
 

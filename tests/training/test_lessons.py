@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import pytest
 
 from mobilenets.errors import RecipeError
-from mobilenets.specs.model import Task
+from mobilenets.specs.model import TASK_NOUNS, Task
 from mobilenets.training.lessons import AUGMENTATIONS, LESSONS, check
 from mobilenets.training.recipe import Recipe, with_overrides
 from mobilenets.training.recipes import RECIPES
@@ -24,7 +24,7 @@ def test_every_recipe_fits_its_own_task(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "task"), [("finetune", "detect"), ("segment", "detect"), ("detect", "classify")])
 def test_a_recipe_of_another_task_is_refused(name: str, task: Task) -> None:
-    with pytest.raises(RecipeError, match=f"for the task {RECIPES[name].task}, but the data is to {task}"):
+    with pytest.raises(RecipeError, match=f"for {TASK_NOUNS[RECIPES[name].task]}, but the data is for {TASK_NOUNS[task]}"):
         check(RECIPES[name], task)
 
 

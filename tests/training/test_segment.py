@@ -146,7 +146,7 @@ def test_a_recipe_that_names_another_head_gets_it_fresh_on_the_backbone(
     with caplog.at_level("INFO", "mobilenets"):
         made = first_model(segmenter, masked, replace(RECIPE, head="lraspp", head_filters=16))
     assert isinstance(made.spec.head, LrasppHead)
-    assert "head=lraspp: a fresh one on the backbone; the deeplab head of the weights is left out" in caplog.messages
+    assert "head=lraspp: a new one on the backbone; the deeplab head of the weights is left out" in caplog.messages
     theirs, ours = segmenter.backbone.state_dict(), made.backbone.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
@@ -167,7 +167,7 @@ def test_a_head_of_the_name_that_the_recipe_asks_for_is_kept(name: HeadName, seg
 def test_what_shapes_fresh_heads_alone_is_said_to_change_nothing(segmenter: Model) -> None:
     head, recipe = segmenter.spec.head, replace(RECIPE, decoder="s4", batch=4)
     said = without_effect(head, "segment", recipe, ["batch", "decoder"])
-    assert said == "the weights' head, deeplab, is kept: decoder=s4 changes nothing; head=lraspp would draw a fresh one"
+    assert said == "the weights' head, deeplab, is kept: decoder=s4 changes nothing; head=lraspp would start a new one"
     assert without_effect(head, "segment", recipe, ["batch"]) == ""
     assert without_effect(head, "segment", replace(recipe, head="lraspp"), ["decoder"]) == ""
     assert without_effect(head, "detect", recipe, ["anchor_smallest"]) == ""

@@ -52,6 +52,7 @@ def judged(job: Mapping[str, Any], answer: Callable[[Mapping[str, object]], None
     from mobilenets.evaluation.part import part_of
     from mobilenets.runtime.cores import cores
     from mobilenets.runtime.predictor import Predictor
+    from mobilenets.specs.model import TASK_NOUNS
 
     engine = runtime_of(job).open(Path(job["file"]), threads=1)
     manifest = engine.manifest()
@@ -60,7 +61,10 @@ def judged(job: Mapping[str, Any], answer: Callable[[Mapping[str, object]], None
         data["source"], task=manifest.task, classes=data["classes"], ignore=tuple(data["ignore"]), val=0, test=0
     )
     if dataset.task != manifest.task:
-        raise DataError(f"'{dataset.name}' has the task {dataset.task}, but '{job['file']}' has the task {manifest.task}")
+        raise DataError(
+            f"'{dataset.name}' is a {TASK_NOUNS[dataset.task]} dataset, but '{job['file']}' is a "
+            f"{TASK_NOUNS[manifest.task]} model"
+        )
     _, samples = part_of(dataset, data["split"] or None)
     answer({"images": len(samples)})
     predictor = Predictor(manifest, engine, threads=cores(), runs=cores(), batch=engine.batch or 2)

@@ -54,7 +54,7 @@ def _untrained(rows: Sequence[Row]) -> list[str]:
     names = sorted({row.case.model for row in rows if row.case.random_weights})
     if not names:
         return []
-    return [f"{', '.join(names)}: random weights, so only speed and size mean something"]
+    return [f"{', '.join(names)}: random weights, so only speed and size are meaningful"]
 
 
 def _slow_int8(rows: Sequence[Row], machine: Machine) -> list[str]:
@@ -88,20 +88,22 @@ def why_slow(row: Row, base: Row, machine: Machine) -> str:
         reasons.append(machine.lack)
         if row.case.runtime in _OVERFLOWING and "x86" in machine.system:
             reasons.append(
-                "unless its weights have 7 bits (export --weight-bits 7), it takes slower kernels, whose sums do not overflow"
+                "unless its weights have 7 bits (export --weight-bits 7), it uses slower kernels, whose sums do not overflow"
             )
     if row.fast_path is not None and row.fast_path < ISLANDS:
         reasons.append(
-            f"only {row.fast_path:.0%} of its operators are on the runtime's fast path, and the others compute alone"
+            f"only {row.fast_path:.0%} of its operators are on the runtime's fast path, and the others run one by one"
             + (f" ({row.slow})" if row.slow else "")
         )
     if row.pieces is not None and row.pieces > 1:
-        reasons.append(f"its fast operators form {row.pieces} pieces, and each change between fast and slow costs time")
+        reasons.append(f"its fast operators form {row.pieces} pieces, and each switch between fast and slow costs time")
     if row.case.float_layers:
         kept = counted(row.case.float_layers, "layer")
-        reasons.append(f"{kept} stayed in float, and each change between floats and integers is an operator of its own")
+        reasons.append(f"{kept} stayed in float, and each switch between floats and integers is an extra operator")
     if row.operators and base.operators:
-        reasons.append(f"by the runtime's profile its operators take {row.operators}, and in float32 {base.operators}")
+        reasons.append(
+            f"according to the runtime's profile, its operators take {row.operators}, and in float32 {base.operators}"
+        )
     return "; ".join(reasons) or "neither the processor nor the fast path explains it"
 
 
@@ -139,14 +141,14 @@ def _noise(rows: Sequence[Row], machine: Machine) -> list[str]:
     worst = max(waits, default=1.0)
     if worst > WAITED:
         said.append(
-            f"runs on one thread took up to {worst:.1f} times as long as they computed, because other programs had the "
-            "processor; cpu_ms in the JSON and CSV is the time that they computed"
+            f"runs on one thread took up to {worst:.1f} times their CPU time, because other programs used the "
+            "processor; cpu_ms in the JSON and CSV is their CPU time"
         )
     stops = [row.p90_ms / row.p50_ms for row in rows if row.p90_ms and row.p50_ms and row.p90_ms > INTERRUPTED * row.p50_ms]
     if stops:
         said.append(
-            f"in {len(stops)} of {len(rows)} rows one run in ten took up to {max(stops):.0f} times as long as half of them, as "
-            "where other programs interrupt them; p50 says most of how fast a row is"
+            f"in {len(stops)} of {len(rows)} rows one run in ten took up to {max(stops):.0f} times the median, as happens "
+            "when other programs interrupt them; p50 is the best measure of a row's speed"
         )
     wide = [row for row in rows if (reach := spread(row)) is not None and reach[1] - reach[0] > NOISY * (row.p50_ms or 1.0)]
     if wide:

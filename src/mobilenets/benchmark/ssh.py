@@ -87,7 +87,7 @@ class Host:
             return done.stdout, done.stderr
         printed = done.stderr.decode("utf-8", "replace").strip()
         lines = [text for text in printed.splitlines() if text.strip() and not text.startswith("Warning")]
-        last = lines[-1].strip()[:300] if lines else "it said nothing"
+        last = lines[-1].strip()[:300] if lines else "it printed nothing"
         if done.returncode == _LOST:
             hint = next((hint for words, hint in _FAILURES.items() if words in printed), "does 'ssh HOST true' work?")
             raise ToolError(f"'{self.address}' cannot be reached: {last}", hint=hint.replace("HOST", self.address))
@@ -195,8 +195,8 @@ def _rows(host: Host, text: bytes, cases: Sequence[Case]) -> list[Row]:
         rows = [from_flat(row) for row in data["rows"]]
     except (ValueError, KeyError, TypeError, DocumentError) as error:
         raise ToolError(
-            f"'{host.address}' answers something else than rows: {str(error)[:200]}",
-            hint="is another version of mobilenets installed there? 'mobilenets --version' tells",
+            f"'{host.address}' answers something other than rows: {str(error)[:200]}",
+            hint="is another version of mobilenets installed there? compare 'mobilenets --version'",
         ) from error
     return [_named(row, host, cases) for row in rows]
 

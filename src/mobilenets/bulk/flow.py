@@ -97,7 +97,7 @@ def predict(
     left = [number for number in range(len(plan.parts)) if part_name(number) not in there]
     earlier = len(plan.parts) - len(left)
     if earlier:
-        say(f"going on: {earlier:,} of {counted(len(plan.parts), 'part')} {'is' if earlier == 1 else 'are'} done")
+        say(f"resuming: {earlier:,} of {counted(len(plan.parts), 'part')} {'is' if earlier == 1 else 'are'} done")
     if left:
         cores = on_ray.connected()
         with bar("predicting", sum(len(plan.parts[number]) for number in left)) as advance:

@@ -39,7 +39,7 @@ def files_of(predictor: Predictor) -> tuple[ModelFiles, dict[str, bytes]]:
     main = Path(predictor.engine.source)
     if not main.is_file():
         raise CheckpointError(
-            f"'{main}' is no single file, so it cannot be sent to workers", hint="mobilenets export RUN --to onnx"
+            f"'{main}' is not a single file, so it cannot be sent to workers", hint="mobilenets export RUN --to onnx"
         )
     others = {ending for ending in ENGINES if ending != main.suffix.lower()}
     beside = [file for file in main.parent.iterdir() if file.is_file() and file.name.split(".")[0] == main.name.split(".")[0]]

@@ -137,12 +137,12 @@ def _start() -> None:
     except Exception as error:  # Ray has no specific exception type for this
         raise MobileNetsError(
             f"Ray did not start: {_last_line(error)}",
-            hint="give the same command again when the machine has less to do; what is written is kept",
+            hint="run the same command again when the machine is less busy; what is written is kept",
         ) from error
 
 
 def _stopped(reason: str) -> MobileNetsError:
-    return MobileNetsError(f"the prediction stopped: {reason}", hint="what is written is kept; the same command goes on")
+    return MobileNetsError(f"the prediction stopped: {reason}", hint="what is written is kept; the same command continues")
 
 
 def _last_line(error: Exception) -> str:

@@ -74,7 +74,7 @@ def system_of(address: str) -> tuple[Any, str]:  # Any: fsspec has no types
             f"'{address}' needs '{package}', which is not installed", hint=f"pip install {package}"
         ) from error
     except ValueError as error:
-        raise UsageError(f"'{address}' is no address of a store: {first_line(error)}") from error
+        raise UsageError(f"'{address}' is not the address of a store: {first_line(error)}") from error
     return system, str(path)
 
 

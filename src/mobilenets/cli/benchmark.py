@@ -118,7 +118,7 @@ def command(
     if split is not None and split not in PARTS:
         raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
     if data is None and (split is not None or classes or ignore):
-        raise UsageError("--split, --classes and --ignore are about --data DATA, which is missing")
+        raise UsageError("--split, --classes and --ignore need --data DATA")
     if json and csv == "-":
         raise UsageError("--json and --csv - cannot be combined")
     from mobilenets.benchmark import written
@@ -132,7 +132,7 @@ def command(
 
     folder = context.with_resource(the_only([latest(out)] if resume else fresh(out), "measures"))
     if resume and not models:
-        refuse_typed(context, GOING_ON, "--resume without MODEL goes on as the benchmark began")
+        refuse_typed(context, GOING_ON, "--resume without MODEL keeps the settings of the benchmark")
         wanted = began(folder)
     else:
         names = tuple(name.strip() for name in classes.split(",")) if "," in classes else classes
@@ -168,7 +168,7 @@ def command(
             raise
         lost = error  # what was measured until then is kept and shown first
     except KeyboardInterrupt:
-        note(f"what was measured is in '{folder}'; {_go_on(folder)}")
+        note(f"the results so far are in '{folder}'; {_go_on(folder)}")
         raise
     here = machine()
     texts = [*learned(wanted), *remarks(rows, here)]
@@ -237,4 +237,4 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
 
 
 def _go_on(folder: Path) -> str:
-    return f"go on with: mobilenets benchmark --out {shlex.quote(str(folder))} --resume"
+    return f"resume with: mobilenets benchmark --out {shlex.quote(str(folder))} --resume"

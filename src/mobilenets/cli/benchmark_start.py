@@ -89,7 +89,7 @@ class Wanted:
         if not self.models:
             raise UsageError(
                 "MODEL is missing: an exported file, a run folder, or a network that 'mobilenets models' lists",
-                hint="--resume alone goes on with the latest benchmark",
+                hint="--resume alone resumes the latest benchmark",
             )
         if self.place.adb and self.data is not None:
             raise UsageError("--adb measures speed and memory of a device; leave out --data")
@@ -137,7 +137,7 @@ def fresh(out: Path | None) -> Iterator[Path]:
     if out is None:
         return unused(RUNS / NAME)
     if any((out / name).exists() for name in (FILE, saving.FILE)):
-        raise UsageError(f"'{out}' holds an earlier benchmark", hint="--resume goes on with it; another --out begins anew")
+        raise UsageError(f"'{out}' holds an earlier benchmark", hint="--resume continues it; another --out starts a new one")
     if out.is_dir() and any(out.iterdir()):
         raise UsageError(f"'{out}' holds other files already", hint="choose another --out")
     return iter([out])
@@ -152,7 +152,7 @@ def latest(out: Path | None) -> Path:
     found = [path for name in (FILE, saving.FILE) for path in RUNS.glob(f"{NAME}*/{name}")]
     folder = out or max(found, key=lambda path: path.stat().st_mtime, default=RUNS / NAME / FILE).parent
     if not any((folder / name).exists() for name in (FILE, saving.FILE)):
-        raise UsageError(f"there is no benchmark in '{folder}' to go on with", hint="leave out --resume")
+        raise UsageError(f"there is no benchmark in '{folder}' to resume", hint="leave out --resume")
     return folder
 
 
@@ -165,7 +165,7 @@ def began(folder: Path) -> Wanted:
     """
     file = folder / FILE
     if not file.is_file():
-        raise UsageError(f"'{folder}' does not say what was to be measured", hint="give MODEL and the options as before")
+        raise UsageError(f"'{folder}' does not say what to measure", hint="give MODEL and the options as before")
     try:
         return decode(parse(file.read_bytes()), Wanted)
     except (OSError, DocumentError) as error:

@@ -14,6 +14,7 @@ from mobilenets.cli.output import note, progress, show, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
 from mobilenets.errors import DataError, UsageError
 from mobilenets.evaluation.part import PARTS, part_of
+from mobilenets.specs.model import TASK_NOUNS
 
 if TYPE_CHECKING:
     from mobilenets.evaluation.compare import Measured
@@ -54,11 +55,11 @@ def command(
     intervals would. Predictions come from the runs' reports if they have them; otherwise the runs are evaluated.
     """
     if len(runs) < 2:
-        raise UsageError("there is nothing to compare with one run", hint="mobilenets compare RUN RUN...")
+        raise UsageError("comparing needs at least two runs", hint="mobilenets compare RUN RUN...")
     if split is not None and split not in PARTS:
         raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
     if split is not None and data is None:
-        raise UsageError("--split is a part of --data DATA, which is missing")
+        raise UsageError("--split needs --data DATA")
     from mobilenets.evaluation.compare import compare
     from mobilenets.files import check_own
     from mobilenets.reports import comparison as written
@@ -80,7 +81,7 @@ def command(
         show(written.to_json(result).rstrip())
     else:
         show_table(written.columns(result), written.rows(result))
-        show_table(("", f"difference to {result.rows[0].name}"), written.bars(result))
+        show_table(("", f"difference from {result.rows[0].name}"), written.bars(result))
         note(written.sentence(result))
     if out is not None:
         try:
@@ -109,7 +110,7 @@ def _stored(run: Path, name: str) -> Measured | None:
             continue
         checkpoint = home / "best" / "model.json"
         if checkpoint.is_file() and checkpoint.stat().st_mtime > (folder / PER_IMAGE).stat().st_mtime:
-            note(f"'{run}': its report is older than its model, which is evaluated again")
+            note(f"'{run}': the report is older than the model, so the model is evaluated again")
             return None
         learned = inherited if facts(home).get("Data", {}).get("folds") else learned_from
         return replace(measured, trained_on=learned(home) & set(measured.names))
@@ -124,7 +125,8 @@ def _cross_validated(run: Path) -> bool:
     if not facts(home_of(run)).get("Data", {}).get("folds"):
         return False
     note(
-        f"'{run}': its report is of cross-validation; the model itself is evaluated, as another here was trained on the images"
+        f"'{run}': its report is a cross-validation; the model itself is evaluated, because another run was trained on these "
+        "images"
     )
     return True
 
@@ -149,7 +151,7 @@ def _evaluated(run: Path, name: str, data: str | None, split: str | None, classe
         reading.refuse(source)
     dataset = trained_on_data(splits, recorded, task) if own else reading.open(source, val=0, test=0)
     if dataset.task != task:
-        raise DataError(f"'{dataset.name}' has the task {dataset.task}, but '{run}' has the task {task}")
+        raise DataError(f"'{dataset.name}' is a {TASK_NOUNS[dataset.task]} dataset, but '{run}' is a {TASK_NOUNS[task]} model")
     part, samples = part_of(dataset, split)
     with progress(f"evaluating {name} on {part}", len(samples)) as advance:
         report = evaluate(predictor, samples, dataset.labels, progress=advance)

@@ -120,6 +120,6 @@ def of_run(run: Path, most: int, task: Task) -> tuple[list[bytes | Path], Labele
             decode_image(image)
             images.append(image)
     except (MobileNetsError, OSError) as error:
-        note(f"note: the run's own images cannot be read, so the networks are compared on made-up ones: {error}")
+        note(f"note: the run's own images cannot be read, so the networks are compared on synthetic ones: {error}")
         return [], None
     return images, Labeled(samples, dataset.labels)

@@ -23,11 +23,10 @@ from mobilenets.cli.results import show_remarks, show_report
 from mobilenets.data.text import counted
 from mobilenets.errors import CheckpointError, DataError, MissingExtraError, UsageError
 from mobilenets.evaluation.part import PARTS, part_of
+from mobilenets.specs.model import TASK_NOUNS
 
 if TYPE_CHECKING:
     from mobilenets.evaluation.evaluators import AnyReport
-
-_KINDS = {"classify": "classification", "detect": "detection", "segment": "segmentation"}
 
 
 def command(
@@ -109,7 +108,7 @@ def command(
     trained_on = str(run_facts.get("Data", {}).get("source", ""))
     if data is None and not trained_on:
         raise UsageError(
-            f"'{run}' does not say what it was trained on; which DATA?",
+            f"'{run}' does not say what it was trained on, so DATA is needed",
             hint=f"mobilenets evaluate {shlex.quote(str(run))} DATA",
         )
     source = data or trained_on
@@ -121,7 +120,7 @@ def command(
         reading.refuse(source)
     dataset = trained_on_data(splits, run_facts.get("Data", {}), task) if own else reading.open(source, val=0, test=0)
     if dataset.task != task:
-        raise DataError(f"'{dataset.name}' is a {_KINDS[dataset.task]} dataset, but '{run}' is a {_KINDS[task]} model")
+        raise DataError(f"'{dataset.name}' is a {TASK_NOUNS[dataset.task]} dataset, but '{run}' is a {TASK_NOUNS[task]} model")
     if not own:
         dataset = alike(dataset, predictor.manifest.labels)
     part, samples = part_of(dataset, split)
@@ -192,7 +191,7 @@ def _beside_larger(folder: Path, report: AnyReport) -> Path:
         before = None
     if before is None or len(before.names) <= len(report):
         return folder
-    note(f"'{folder}' keeps its report, which is of {counted(len(before.names), 'image')}; now {len(report):,} could be read")
+    note(f"'{folder}' keeps its report of {counted(len(before.names), 'image')}; only {len(report):,} could be read now")
     return folder.with_name(f"{folder.name}-readable")
 
 

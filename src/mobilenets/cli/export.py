@@ -150,7 +150,7 @@ def command(
         mobilenets export taught.onnx --to tflite
     """
     if nms and argmax:
-        raise UsageError("--nms is for detectors and --argmax for segmenters: a model takes one of them")
+        raise UsageError("--nms is for detectors and --argmax for segmenters; give only one of them")
     if ends not in ENDS:
         raise UsageError(f"unknown --ends '{ends}'; known: {', '.join(ENDS)}")
     from mobilenets.cli.export_int8 import Asked
@@ -186,7 +186,7 @@ def _kind(to: str, tail: str) -> str:
         return to
     if f"{to}-{tail}" not in EXPORTERS:
         having = [name.removesuffix(f"-{tail}") for name, kind in EXPORTERS.items() if kind.tail == tail]
-        raise UsageError(f"--{tail} is not for the format {to}", hint=f"leave it out, or export to {', '.join(having)}")
+        raise UsageError(f"--{tail} does not apply to the format {to}", hint=f"leave it out, or export to {', '.join(having)}")
     return f"{to}-{tail}"
 
 
@@ -237,7 +237,7 @@ def _exported(checkpoint: Path, out: Path | None, asked: Asked, *, quiet: bool) 
 def _refuse_int8_options(checkpoint: Path, asked: Asked) -> None:
     if asked.steps is not None or asked.ends != "float" or asked.weight_bits != 8:
         raise UsageError(
-            f"--steps, --weight-bits and --ends are about quantized models, but '{checkpoint}' is none",
+            f"--steps, --weight-bits and --ends are for quantized models, but '{checkpoint}' is not one",
             hint="mobilenets quantize RUN writes one",
         )
 
@@ -307,7 +307,7 @@ def show_parity(parity: Parity, standard: str) -> None:
             ("output", "largest difference", "relative", "tolerance", "cosine", ""),
             rows,
             title=f"{'the integer reference' if parity.steps else standard} and {parity.runtime}",
-            caption=f"{parity.images} images and {made_up} made-up ones, in batches of {batches}",
+            caption=f"{parity.images} images and {made_up} synthetic ones, in batches of {batches}",
         )
     for accuracy in parity.accuracies:
         before = "in floats" if accuracy.floats else f"with {'the integer reference' if parity.steps else standard}"

@@ -68,7 +68,9 @@ def command(
     if _is_checkpoint(network):
         given = [f"--{name}" for name, value in options.items() if value not in (None, "")]
         if given:
-            raise UsageError(f"{', '.join(given)}: a checkpoint says this itself", hint="--size and --precision work with both")
+            raise UsageError(
+                f"{', '.join(given)}: a checkpoint already defines this", hint="--size and --precision work with both"
+            )
         known = _of_checkpoint(Path(network), shape, number_format)
     else:
         spec = _classifier(network, width, classes, channels, padding, output_stride)
@@ -164,7 +166,7 @@ def _classifier(
     from mobilenets.specs.model import InputContract, ModelSpec
 
     if classes is not None and not 1 <= classes <= _MOST_CLASSES:
-        raise UsageError(f"{classes:,} classes; from 1 to {_MOST_CLASSES:,} are possible")
+        raise UsageError(f"{classes:,} classes; the number must be from 1 to {_MOST_CLASSES:,}")
     body = backbone(
         name,
         width=1.0 if width is None else width,
@@ -236,7 +238,7 @@ def _summary(network: _Network, memory: MemoryPlan) -> list[str]:
         f"weights          {_bytes(network.weights_bytes)} in {network.precision}",
         f"peak memory      {_bytes(memory.peak_bytes)} of activations, at {place.name} ({place.operator})",
         f"between blocks   {_bytes(narrow.peak_bytes)}, when blocks are computed piece by piece (V2, section 5.1)",
-        f"row by row       {_bytes(network.row_by_row_bytes)}, when a piece is a row, with the rows that a block keeps inside",
+        f"row by row       {_bytes(network.row_by_row_bytes)}, when a piece is a row, including the rows that a block keeps",
         f"receptive field  {field.size} px by its convolutions, stride {field.stride}",
         "",
         COUNTING_RULE,

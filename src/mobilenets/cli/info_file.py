@@ -46,7 +46,7 @@ def show(path: Path, *, json: bool, csv: bool) -> None:
     manifest, runtime = network.manifest, network.runtime
     if manifest.profile is None:
         raise CheckpointError(
-            f"'{network.path}' does not say what its layers are: an earlier version wrote it", hint="export the model again"
+            f"'{network.path}' does not describe its layers: an earlier version wrote it", hint="export the model again"
         )
     if json:
         output.show_json({**_data(network.path, runtime, manifest, manifest.profile), **network.facts})

@@ -44,7 +44,7 @@ def predictor_of(run: Path, engine: str | None) -> Predictor:
         except CheckpointError:
             if engine is not None or not run.is_dir() or not _holds_checkpoint(run):
                 raise
-            note(f"'{run}' has no export; its checkpoint is evaluated with torch")
+            note(f"'{run}' has no export; evaluating its checkpoint with torch")
     try:
         from mobilenets import checkpoint
         from mobilenets.model import TorchEngine

@@ -149,7 +149,7 @@ def command(
     images are reported on stderr and skipped; the exit code is 1 only if nothing could be read.
     """
     if json and csv:
-        raise UsageError("--json and --csv exclude each other")
+        raise UsageError("--json and --csv cannot be combined")
     asked = Asked(
         tuple(sources),
         json=json,
@@ -228,10 +228,12 @@ def check_video(asked: Asked, task: Task) -> bool:
 
     if not any(is_video(source) for source in asked.sources):
         if asked.out is not None and asked.out.suffix.lower() in IMAGES | VIDEOS:
-            raise UsageError(f"for images --out names a folder, not '{asked.out}'", hint=f"--out {asked.out.with_suffix('')}")
+            raise UsageError(
+                f"with images, --out must be a folder, not '{asked.out}'", hint=f"--out {asked.out.with_suffix('')}"
+            )
         return False
     if len(asked.sources) > 1:
-        raise UsageError("a video is predicted alone, not with other sources", hint="run it once for each")
+        raise UsageError("a video must be the only source", hint="run the command once for each")
     if task == "classify":
         raise UsageError("videos are for detectors and segmenters; this model's task is 'classify'")
     for name in ("csv", "write"):

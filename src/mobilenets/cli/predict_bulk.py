@@ -44,7 +44,7 @@ def run(model: Path, sources: Sequence[str], out: str | None, bulk: Bulk, *, ref
         UsageError: there are such options, no folder, or sources that are no files.
     """
     if refused:
-        raise UsageError(f"--{refused[0]} does not apply to --engine ray, which writes one row an image")
+        raise UsageError(f"--{refused[0]} does not apply to --engine ray, which writes one row per image")
     if out is None:
         raise UsageError("--engine ray needs a folder to write into", hint="--out FOLDER, or the address of one")
     if "-" in sources:

@@ -131,7 +131,7 @@ def command(
         known = about(done, source=str(model), seed=seed)
         run = home if (home / "run.json").is_file() else None
         if not known.passed and is_quantized(folder):
-            note(f"the int8 model in '{folder}' stays as it was")
+            note(f"the int8 model in '{folder}' is unchanged")
             folder = folder.with_name(f"{folder.name}-failed")
             check_free(folder)
         following = f"mobilenets predict {shlex.quote(str(folder))} IMAGE"
@@ -183,7 +183,7 @@ def float_graph(model: Path) -> Graph:
         graph = lower(checkpoints.load(checkpoint))
         if graph.quantization:
             raise UsageError(
-                f"'{model}' was trained in int8, and computes in integers already",
+                f"'{model}' was trained with quantize=int8 and is an int8 model already",
                 hint=f"mobilenets export {shlex.quote(str(model))} --to tflite",
             )
         return graph
@@ -253,5 +253,5 @@ def _fail(done: Quantized) -> None:
     raise ExportError(
         f"{told(last.drop)} even with {counted(len(last.float_layers), 'layer')} in float; the limit is {done.gated.limit:g}, "
         "so no model was written",
-        hint="calibrate on more images (--count, --images), or allow more (--max-drop); the report says where the noise is",
+        hint="calibrate on more images (--count, --images), or raise --max-drop; the report shows where the noise comes from",
     )

@@ -12,6 +12,7 @@ from mobilenets.cli.output import note, progress
 from mobilenets.cli.reading import Reading, alike
 from mobilenets.data.text import counted
 from mobilenets.errors import DataError, MobileNetsError, UsageError
+from mobilenets.specs.model import TASK_NOUNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +30,7 @@ LEAST = 2
 """Labeled images without which no difference can be measured."""
 
 ON_TEST = (
-    "there is no validation split, so the test split decides which layers stay in float; what it shows to be lost may be less "
-    "than on other images"
+    "there is no validation split, so the test split decides which layers stay in float; the drop may be larger on other images"
 )
 _HELD_BACK = 5  # of so many images one is kept to look at the result, where there are no others
 
@@ -103,9 +103,9 @@ def material(
             raise DataError(f"'{dataset.name}' has only 1 labeled image, and at least {LEAST} are needed to measure a drop")
         if task == "detect" and not any(sample.boxes for sample in judged_on):
             raise DataError(
-                f"the {counted(len(judged_on), 'image')} of '{dataset.name}' that the int8 model would be judged on have no "
-                "objects, so what it loses cannot be measured",
-                hint="--data DATA with images that show some",
+                f"the {counted(len(judged_on), 'image')} of '{dataset.name}' to measure the int8 model on show no objects, "
+                "so the drop cannot be measured",
+                hint="give images with objects: --data DATA",
             )
         cautions = _trained_on(judged_on, own, run) if own is not None else ()
         if not apart and not dataset.split("val") and dataset.split("test"):
@@ -117,8 +117,8 @@ def material(
         count = max(1, len(pictures) - len(pictures) // _HELD_BACK)
         judged = pictures[count:] or pictures
     note(
-        "there are no labeled images, so answers are compared: it is not known which are right "
-        "(--data DATA measures what the model loses on labeled images)"
+        "there are no labeled images, so answers are compared without knowing which are right (--data DATA measures the drop "
+        "on labeled images)"
     )
     return Material(pictures[:count] + pictures[count + ANSWERS :], SameAnswers(judged[:ANSWERS], progress), count, told)
 
@@ -129,7 +129,7 @@ def _trained_on(judged_on: Sequence[Sample], own: Dataset, run: Path) -> tuple[s
     if not known:
         return ()
     part = "the images" if known == len(judged_on) else f"{known:,} of the {len(judged_on):,} images"
-    return (f"the model was trained on {part} that the int8 model is judged on; both are better there than on new images",)
+    return (f"the model was trained on {part} that the int8 model is measured on; both do better there than on new images",)
 
 
 def _of_run(run: Path, task: Task, *, strict: bool) -> Dataset | None:
@@ -150,7 +150,9 @@ def _of_run(run: Path, task: Task, *, strict: bool) -> Dataset | None:
 def _opened(data: str, reading: Reading, manifest: Manifest, model: Path) -> Dataset:
     dataset = reading.open(data)
     if dataset.task != manifest.task:
-        raise DataError(f"'{dataset.name}' has the task {dataset.task}, but '{model}' has the task {manifest.task}")
+        raise DataError(
+            f"'{dataset.name}' is a {TASK_NOUNS[dataset.task]} dataset, but '{model}' is a {TASK_NOUNS[manifest.task]} model"
+        )
     return alike(dataset, manifest.labels)
 
 

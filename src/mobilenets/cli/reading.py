@@ -63,7 +63,7 @@ class Reading:
         if task and task not in get_args(Task):
             raise UsageError(f"unknown task '{task}'; known: {', '.join(get_args(Task))}")
         if task in ("classify", "detect") and (classes or ignore):
-            raise UsageError(f"{'--classes' if classes else '--ignore'} is about masks, but the task is {task}")
+            raise UsageError(f"{'--classes' if classes else '--ignore'} is for masks, but the task is {task}")
         return Reading(task or "", classes, tuple(ignore or ()))
 
     def refuse(self, source: str) -> None:
@@ -120,4 +120,4 @@ def check_machine(ssh: str, *, adb: bool, serial: str, tools: Sequence[str]) -> 
     if ssh.startswith("-"):
         raise UsageError(f"--ssh '{ssh}' is not the name of a machine", hint="--ssh pi@raspberrypi.local")
     if not adb and (serial or tools):
-        raise UsageError("--serial and --tool are about --adb, which is missing")
+        raise UsageError("--serial and --tool need --adb")

@@ -187,7 +187,7 @@ def command(
         lost_after_s=lost_after,
     )
     if resume:
-        refuse_typed(context, GOING_ON, "--resume goes on as the search began")
+        refuse_typed(context, GOING_ON, "--resume keeps the settings of the search")
     elif method in OF_METHODS:
         others = {name for other, names in OF_METHODS.items() for name in names if other != method}
         refuse_typed(context, context.params.keys() - others, f"the method is {method}")
@@ -213,7 +213,7 @@ def command(
                 )
         except StoppedError:
             note("stopped; everything is saved")
-            note(f"go on with: mobilenets search {shlex.quote(data)} --out {shlex.quote(str(folder))} --resume")
+            note(f"resume with: mobilenets search {shlex.quote(data)} --out {shlex.quote(str(folder))} --resume")
             raise typer.Exit(130) from None
         except ElsewhereError as elsewhere:
             _end(elsewhere, folder, asked.trials, json=json)
@@ -252,7 +252,7 @@ def _finish(result: Result, start: str, *, json: bool) -> None:
 def _end(elsewhere: ElsewhereError, folder: Path, trials: int, *, json: bool) -> None:
     from mobilenets.documents import encode
 
-    note(f"the study has its {trials} networks; the finalists are trained in {elsewhere.place}")
+    note(f"the study is complete with {trials} networks; the finalists are trained in {elsewhere.place}")
     if json:
         sampled = [encode(one) for one in elsewhere.sampled]
         show_json({"folder": str(folder), "finalists": elsewhere.place, "trials": sampled})

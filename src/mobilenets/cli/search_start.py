@@ -43,7 +43,7 @@ class Target:
     def check(self) -> None:
         """Refuse options that contradict each other; raises UsageError."""
         if sum((bool(self.table), bool(self.ssh), self.adb)) > 1:
-            raise UsageError("latency is from one place: give only one of --table, --ssh and --adb")
+            raise UsageError("latency comes from one place: give only one of --table, --ssh and --adb")
         check_machine(self.ssh, adb=self.adb, serial=self.serial, tools=self.tools)
 
 
@@ -106,14 +106,16 @@ def begun(folder: Path, asked: Asked, *, resume: bool) -> Asked:
     file = folder / FILE
     if resume:
         if not file.is_file():
-            raise UsageError(f"there is no search in '{folder}' to go on with", hint="--out says which; or leave out --resume")
+            raise UsageError(
+                f"there is no search in '{folder}' to resume", hint="name its folder with --out, or leave out --resume"
+            )
         try:
             before = decode(parse(file.read_bytes()), Asked)
         except (OSError, DocumentError) as error:
             raise CheckpointError(f"'{file}' cannot be read: {error}") from error
         if asked.study or (asked.storage and without_password(asked.storage) != before.storage):
             raise UsageError(
-                f"--resume goes on as '{folder}' began, with {without_password(before.storage) or 'a study of its own'}",
+                f"--resume continues '{folder}' as it began, with {without_password(before.storage) or 'a study of its own'}",
                 hint="leave out --study; --storage may only add the password",
             )
         storage = asked.storage or before.storage
@@ -127,14 +129,14 @@ def begun(folder: Path, asked: Asked, *, resume: bool) -> Asked:
     asked.target.check()
     if not asked.start:
         raise UsageError(
-            "a search begins with a trained network",
+            "a search starts from a trained network",
             hint="train one with 'mobilenets train DATA --out RUN', then give --start RUN",
         )
     if folder.is_dir() and any(folder.iterdir()):
         known = file.is_file()
         raise UsageError(
             f"'{folder}' holds {'a search' if known else 'other files'} already",
-            hint="--resume goes on with it; another --out begins anew" if known else "choose another --out",
+            hint="--resume continues it; another --out starts a new one" if known else "choose another --out",
         )
     return asked
 
@@ -143,11 +145,11 @@ def _check_study(asked: Asked) -> None:
     from mobilenets.search.storage import check_storage
 
     if asked.storage and asked.method != "shapes":
-        raise UsageError(f"--storage is about --method shapes; the method is {asked.method}")
+        raise UsageError(f"--storage needs --method shapes; the method is {asked.method}")
     if asked.storage:
         check_storage(asked.storage)
     elif asked.study:
-        raise UsageError("--study names a study in a database, which --storage says")
+        raise UsageError("--study needs --storage, the database of the study")
 
 
 def dataset_of(asked: Asked) -> Dataset:
@@ -168,7 +170,7 @@ def dataset_of(asked: Asked) -> Dataset:
     if not known.split("val"):
         note(
             f"'{asked.start}' was trained on all images, so networks are judged on images that they have seen; "
-            f"'mobilenets train {shlex.quote(asked.data)} --folds 0' makes a start that leaves some out"
+            f"'mobilenets train {shlex.quote(asked.data)} --folds 0' trains a start that leaves some out"
         )
     return repaired(known)
 
@@ -186,10 +188,10 @@ def opened(asked: Asked, dataset: Dataset) -> tuple[Model, Recipe]:
 
     model = checkpoint.load(asked.start)
     if model.precision == "int8":
-        raise UsageError(f"'{asked.start}' was trained in int8", hint="begin with the float run, and quantize what is found")
+        raise UsageError(f"'{asked.start}' was trained in int8", hint="start from the float run, and quantize the result")
     if model.spec.task != dataset.task or model.spec.labels != dataset.labels:
         raise UsageError(
-            f"'{asked.start}' was not trained for '{dataset.name}': its task or labels are others",
+            f"'{asked.start}' was not trained for '{dataset.name}': its task or labels differ",
             hint=f"mobilenets train {asked.data} --weights {asked.start}",
         )
     run = _run(asked.start)

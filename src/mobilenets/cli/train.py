@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 WITH_VAL = (
-    "val is trained on too: the last checkpoint is kept, no temperature or threshold is fitted, and 'mobilenets quantize' has "
-    "only the test split to judge by"
+    "the model is trained on val too: the last checkpoint is kept, no temperature or threshold is fitted, and 'mobilenets "
+    "quantize' can only measure the drop on the test split"
 )
 LATE = 1.1
 """How many times its time budget a training may take before that is said."""
@@ -187,7 +187,7 @@ def command(
             measured = cross_validate(start, run, folds, device=device, asked=asked, minutes=budget)
     if steps.stopped:
         log.info("stopped after step %d of %d; everything is saved", step.step, step.steps)
-        log.info("go on with: mobilenets train %s --out %s --resume", shlex.quote(data), shlex.quote(str(run)))
+        log.info("resume with: mobilenets train %s --out %s --resume", shlex.quote(data), shlex.quote(str(run)))
         raise typer.Exit(130)
     written = not main or finish(run, dataset, data, part=reported, json=json, measured=measured)
     took, minutes = time.monotonic() - began, start.recipe.time_budget_minutes
@@ -216,9 +216,9 @@ def _folds(start: Start, wanted: int | None, *, fixed: bool) -> int:
         raise UsageError("--folds runs in one process; leave out torchrun, or --folds")
     if wanted and start.recipe.quantize == "int8":
         raise UsageError(
-            "--folds measures on images that no weights have seen, but quantize=int8 trains on from weights that were trained "
+            "--folds evaluates on images that no weights have seen, but quantize=int8 starts from weights that were trained "
             "on this dataset",
-            hint="leave out --folds: the run is judged by its val and test splits",
+            hint="leave out --folds: the run is evaluated on its val and test splits",
         )
     if wanted is not None or start.recipe.quantize == "int8":
         return wanted or 0
@@ -226,8 +226,8 @@ def _folds(start: Start, wanted: int | None, *, fixed: bool) -> int:
     if not why:
         return 0
     note(
-        f"{why}, too few to judge by: the final model trains on all images, and {FOLDS} more, each trained without some of "
-        f"them, measure it (--folds 0: one training, judged by val and test)"
+        f"{why}, too few to evaluate on: the final model trains on all images, and {FOLDS} more models, each trained without "
+        f"some of them, estimate its accuracy (--folds 0: one training, evaluated on val and test)"
     )
     return FOLDS
 
@@ -260,7 +260,7 @@ def _begun(out: Path | None) -> bool:
     if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
         return False
     if out is None:
-        raise UsageError("torchrun started the processes again, but does not know which run they go on with", hint="--out RUN")
+        raise UsageError("torchrun restarted the processes, but does not know which run to resume", hint="--out RUN")
     return (out / "run.json").is_file()
 
 

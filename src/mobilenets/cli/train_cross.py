@@ -48,7 +48,7 @@ def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: C
 
     epochs = state.progress_of(run / "last").epochs  # a time budget may have ended the final model's training early
     if epochs < start.recipe.epochs:
-        note(f"each fold trains for {counted(epochs, 'epoch')} at most, as the final model did, to measure what that one is")
+        note(f"each fold trains for {counted(epochs, 'epoch')} at most, like the final model that it stands for")
     recipe = replace(start.recipe, epochs=epochs, time_budget_minutes=minutes, tensorboard=False)
     dataset, first, reports = start.dataset, first_weights(start), []
     began = time.monotonic()
@@ -60,13 +60,13 @@ def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: C
         for step in steps:
             trained = step.epochs
         if steps.stopped:
-            note(f"stopped in fold {i + 1} of {folds}; --resume goes on there")
+            note(f"stopped in fold {i + 1} of {folds}; --resume continues there")
             raise typer.Exit(130)
         model = steps.model
         report = evaluate(Predictor(manifest_of(model.spec), TorchEngine(model)), held_out(part), dataset.labels)
         reports.append(report)
         metric = report.metrics[0]
-        short = f", after {trained} of {counted(epochs, 'epoch')}: its time was up" if trained < epochs else ""
+        short = f", after {trained} of {counted(epochs, 'epoch')}: out of time" if trained < epochs else ""
         more = (time.monotonic() - began) / (i + 1) * (folds - i - 1)
         left = f"  about {duration(more)} left" if i + 1 < folds else ""
         note(f"fold {i + 1} of {folds}: {counted(len(report), 'image')}, {metric.name} {metric.value:.3f}{short}{left}")

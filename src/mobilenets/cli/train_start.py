@@ -87,7 +87,7 @@ def resumed(run: Path, data: str, chosen: Sequence[str], overrides: Sequence[str
     from mobilenets.training.recipe import with_overrides
 
     if chosen:
-        raise UsageError(f"--resume goes on as '{run}' began; leave out {', '.join(chosen)}")
+        raise UsageError(f"--resume keeps the settings of '{run}'; leave out {', '.join(chosen)}")
     told = record.read_run(run)["data"]
     recipe = with_overrides(record.recipe_of(run), overrides)
     reading = Reading.from_data(told.get("reading", {}))
@@ -97,7 +97,7 @@ def resumed(run: Path, data: str, chosen: Sequence[str], overrides: Sequence[str
     folds = told.get("folds", 0)
     if checkpoint.settled(run / "last").is_dir():
         return Start(dataset, checkpoint.load(run / "last"), recipe, weights, reading, resumes=True, folds=folds)
-    _say(f"'{run}' was stopped before its first checkpoint; it starts again")
+    _say(f"'{run}' was stopped before its first checkpoint; starting over")
     model = _with_weights(recipe, weights, named=()) or _scratch(dataset, recipe)
     return Start(dataset, model, recipe, weights, reading, folds=folds)
 
@@ -116,7 +116,7 @@ def fresh(dataset: Dataset, chosen: Chosen, reading: Reading) -> Start:
     recipe = with_overrides(recipes.recipe(name), chosen.keys())
     if recipe.quantize == "int8" and chosen.weights in ("auto", "none"):
         raise UsageError(
-            "quantize=int8 trains on from a network that was trained in floats on this dataset, and needs its weights",
+            "quantize=int8 starts from a float network that was trained on this dataset, and needs its weights",
             hint="--weights RUN, a run of mobilenets train",
         )
     model = _with_weights(recipe, chosen.weights, named=keys_of(chosen.keys()))
@@ -125,7 +125,7 @@ def fresh(dataset: Dataset, chosen: Chosen, reading: Reading) -> Start:
         recipe = with_overrides(recipes.recipe(name), chosen.keys())
     if model is None and recipe.freeze_blocks == -1:
         raise UsageError(
-            f"recipe '{name}' freezes the backbone, which is worth nothing without weights",
+            f"recipe '{name}' freezes the backbone, which is useless without weights",
             hint="--weights PATH, or another recipe",
         )
     if model is None:
@@ -211,11 +211,11 @@ def _with_weights(recipe: Recipe, weights: str, *, named: Sequence[str]) -> Mode
     from mobilenets.weights.load import load, load_best
 
     if weights == "none":
-        _say("weights: none, as asked; training from scratch")
+        _say("weights: none, as requested; training from scratch")
         return None
     if weights == "auto":
         if not recipe.from_weights:
-            _say("weights: none, as this recipe trains from scratch (--weights NAME begins with public ones)")
+            _say("weights: none, because this recipe trains from scratch (--weights NAME starts from public ones)")
             return None
         try:
             model = load_best(recipe.model, recipe.width)

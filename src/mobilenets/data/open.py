@@ -27,7 +27,7 @@ from mobilenets.data.text import class_name, legible
 from mobilenets.data.walk import alike
 from mobilenets.errors import DataError, ImageError, UsageError
 from mobilenets.runtime.cores import cores
-from mobilenets.specs.model import Task
+from mobilenets.specs.model import TASK_NOUNS, Task
 from mobilenets.table import did_you_mean
 
 _MASKS_LOOKED_AT = 2000  # in larger datasets any part has some of every class, and reading all masks would take long
@@ -111,7 +111,7 @@ def _unknown(source: Source, kinds: Mapping[str, Format], task: Task | None) -> 
         return _missing(source.text)
     if source.tree is not None:
         _refuse_foreign(source)
-    what = "a dataset" if task is None else f"a dataset to {task}"
+    what = "a dataset" if task is None else f"a {TASK_NOUNS[task]} dataset"
     mistaken = _of_another_task(source, kinds, task)
     if mistaken is not None:
         return mistaken
@@ -125,10 +125,12 @@ def _of_another_task(source: Source, kinds: Mapping[str, Format], task: Task | N
     """The error for a source that has annotations for another task than the one asked for; None if it has none."""
     others = (kind for kind in FORMATS.values() if None not in (task, kind.task) and kind.task != task)
     other = next((kind for kind in others if kind is not FORMATS["folder"] and kind.fits(source)), None)
-    if other is None:
+    if other is None or other.task is None or task is None:
         return None
-    what = f"a dataset to {task}"
-    return DataError(f"'{source.text}' is not {what}, but one to {other.task}: {other.title}", hint=_titles(kinds, what))
+    what = f"a {TASK_NOUNS[task]} dataset"
+    return DataError(
+        f"'{source.text}' is not {what} but a {TASK_NOUNS[other.task]} dataset: {other.title}", hint=_titles(kinds, what)
+    )
 
 
 def _titles(kinds: Mapping[str, Format], what: str) -> str:

@@ -16,7 +16,7 @@ from mobilenets.evaluation.detect.evaluate import mean_ap_draws
 from mobilenets.evaluation.detect.metrics import Ranked, mean_average_precision
 from mobilenets.evaluation.intervals import CONFIDENCE, Interval, Statistic, draws, paired, percentiles, wilson
 from mobilenets.evaluation.segment.evaluate import mean_iou_of
-from mobilenets.specs.model import Task
+from mobilenets.specs.model import TASK_NOUNS, Task
 from mobilenets.table import unknown_name
 
 Arrays = Mapping[str, NDArray[Any]]  # Any: arrays of several types
@@ -124,7 +124,9 @@ def compare(measured: Sequence[Measured], metric: str = "") -> Comparison:
     task = measured[0].task
     for model in measured:
         if model.task != task:
-            raise DataError(f"'{measured[0].name}' has the task {task}, but '{model.name}' has the task {model.task}")
+            raise DataError(
+                f"'{measured[0].name}' is a {TASK_NOUNS[task]} model, but '{model.name}' is a {TASK_NOUNS[model.task]} model"
+            )
     figures = FIGURES[task]
     metric = metric or next(iter(figures))
     if metric not in figures:

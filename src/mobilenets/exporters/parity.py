@@ -170,7 +170,7 @@ class Parity:
             if not agreement.passed:
                 raise ExportError(
                     f"{agreement.differing:,} of {agreement.total:,} {agreement.unit} differ between the model and the "
-                    f"exported network; {agreement.tolerance:.1%} may",
+                    f"exported network; at most {agreement.tolerance:.1%} may",
                     hint=f"the file was not kept; {accepts}",
                     comparison=self.to_data(),
                 )
@@ -179,7 +179,7 @@ class Parity:
         if worst.steps is not None and worst.mean_steps is not None:
             raise ExportError(
                 f"the exported network's '{worst.name}' differs from the integer reference by up to {worst.steps:.0f} steps of "
-                f"256 and by {worst.mean_steps:.1f} on average; {self.steps:g} and {self.steps / _MEAN_SHARE:g} may be",
+                f"256 and by {worst.mean_steps:.1f} on average; the limits are {self.steps:g} and {self.steps / _MEAN_SHARE:g}",
                 hint="the file was not kept; a larger --steps accepts it",
                 comparison=self.to_data(),
             )

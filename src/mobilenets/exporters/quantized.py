@@ -119,5 +119,5 @@ def _exporter(to: str, ends: Ends) -> Exporter:
     if ends == "float":
         return exporter
     if to != "tflite":
-        raise ExportError(f"only TFLite files can take and return integers, but {to} was asked for", hint="--to tflite")
+        raise ExportError(f"only TFLite files can take and return integers, but {to} was requested", hint="--to tflite")
     return replace(exporter, format=WITH_ENDS[ends])

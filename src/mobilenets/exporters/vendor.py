@@ -172,4 +172,4 @@ def _is_import_error(words: str) -> bool:
 def _last_words(words: str) -> str:
     """The last line that is not blank or indented, which in a traceback is the error."""
     lines = [line for line in words.strip().splitlines() if line.strip() and not line.startswith(" ")]
-    return lines[-1][:400] if lines else "it said nothing"
+    return lines[-1][:400] if lines else "it printed nothing"

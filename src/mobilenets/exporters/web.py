@@ -39,6 +39,6 @@ WEB = Format(
     _write,
     lambda path, graph: OnnxEngine(path / "model" / NETWORK),
     _version,
-    note="compared in ONNX Runtime of this machine; the page runs the same file in the browser",
+    note="compared with ONNX Runtime on this machine; the page runs the same file in the browser",
 )
 """Folders for any static file server, such as `mobilenets demo`."""

@@ -125,8 +125,8 @@ def quantized(
     own = [picture for picture in truth.pictures if place_of(picture) in taken]
     if own:
         both = (
-            f"{counted(len(own), 'image')} of {len(truth.pictures):,} that the int8 model is judged on "
-            f"{'is' if len(own) == 1 else 'are'} calibrated on as well; the drop on new images may be larger"
+            f"{counted(len(own), 'image')} of {len(truth.pictures):,} used to measure the int8 model "
+            f"{'is' if len(own) == 1 else 'are'} calibration images too; the drop on new images may be larger"
         )
         cautions = (*cautions, both)
     for text in cautions:

@@ -117,7 +117,7 @@ def check_free(folder: Path) -> None:
         UsageError: it contains something else, is a file, or cannot be written.
     """
     if folder.is_dir() and not (folder / ABOUT).is_file() and any(folder.iterdir()):
-        raise UsageError(f"'{folder}' holds something else than a quantized model", hint="--out with a new folder")
+        raise UsageError(f"'{folder}' holds something other than a quantized model", hint="--out with a new folder")
     try:
         check_writable(folder)
     except OSError as error:

@@ -125,7 +125,7 @@ def gated(
 
     real = attempt(())
     if real.file is None:
-        say("note: no runtime here writes and runs these files, so the reference executor measures, slowly: pip install onnx")
+        say("note: no runtime here can write and run these files, so the slow reference executor is used: pip install onnx")
     with bar("finding where the noise comes from", min(images_of(graph), len(images)) * len(layers)) as advance:
         noise = sensitivities(graph, attempts[0].result, images, advance=advance)
     ranked = sorted((layer for layer in noise if layer.share > 0), key=lambda layer: -layer.share)
@@ -134,7 +134,7 @@ def gated(
         kept = _next(ranked, len(last.float_layers), last.drop.points, limit)[:most]
         say(
             f"{told(last.drop)}, but at most {limit:g} may be lost; "
-            f"trying again with the {counted(len(kept), 'layer')} that make the most noise in float"
+            f"trying again with the {counted(len(kept), 'layer')} that add the most noise in float"
         )
         attempt(kept)
     return Gated(real, tuple(attempts), noise, limit)

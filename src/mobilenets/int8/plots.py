@@ -30,22 +30,22 @@ def plots(done: Quantized) -> Iterator[Plot]:
         "noise",
         "Noise through the network",
         "Signal to quantization noise of each value, from the input to the outputs, on the calibration images. Higher is "
-        "better; 6 dB are half the error.",
+        "better; 6 dB more means half the error.",
         noise(done),
         wide=True,
     )
     yield Plot(
         "sensitivity",
         "Where the noise comes from",
-        "Share of the noise in the outputs when only that layer is in integers; the most sensitive layers.",
+        "Share of the noise in the outputs when only that layer is int8; the most sensitive layers.",
         sensitivity(done),
     )
     if len(done.gated.attempts) > 1:
-        yield Plot("gate", "The gate", "What is lost with so many layers in float. The line is the limit.", attempts(done))
+        yield Plot("gate", "The gate", "The drop for each number of layers in float. The line is the limit.", attempts(done))
     yield Plot(
         "ranges",
         "Ranges",
-        "From the least to the greatest number that the integers of each value stand for, in the order of the network.",
+        "From the smallest to the largest number that each value can represent, in network order.",
         ranges(done),
         wide=True,
     )

@@ -245,7 +245,7 @@ def _remarks(done: Quantized) -> list[Remark]:
 def _content(done: Quantized) -> Content:
     changed = done.changed
     images = tuple(_shown(done, answer) for answer in changed[:IMAGES])
-    introduction = f"None: all {len(done.answers):,} images that were compared get the same answer."
+    introduction = f"None: all {len(done.answers):,} images that were compared get the same prediction."
     if changed:
         part = f"The {len(images)} most different of {len(changed):,}" if len(images) < len(changed) else f"{len(changed):,}"
         introduction = f"{part} of {len(done.answers):,} images that were compared."
@@ -319,7 +319,7 @@ def _tables(done: Quantized) -> list[Table]:
             ("layer", "computes in", "signal to noise alone", "share of the noise", title),
             rows,
             words=2,
-            note="Each layer alone in integers, so that no later layer makes up for it, the most sensitive first. The last "
+            note="Each layer quantized alone, so that no later layer can compensate, the most sensitive first. The last "
             "column is its share of the drop without float layers.",
         ),
         Table(
@@ -327,7 +327,7 @@ def _tables(done: Quantized) -> list[Table]:
             ("value", "range chosen by", "from", "to", "signal to noise", "beyond, calibration", "beyond, other images"),
             values,
             words=2,
-            note="In the order of the network. The noise is that of all layers up to here. Beyond its range, a value is cut.",
+            note="In network order. The noise is that of all layers up to this one. Values beyond the range are clipped.",
             most=400,
         ),
     ]

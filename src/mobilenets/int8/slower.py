@@ -28,7 +28,7 @@ def why_slower(done: Quantized, here: Machine | None = None) -> str:
     if floats:
         cost = "" if latency.whole is None else f"with all of them in integers it takes {latency.whole:.2f} ms, and "
         are = "layer stayed" if len(floats) == 1 else "layers stayed"
-        reasons.append(f"{len(floats)} {are} in float: {cost}each change between floats and integers is an operator of its own")
+        reasons.append(f"{len(floats)} {are} in float: {cost}each switch between floats and integers is an extra operator")
     more, before = len(done.int8.operators), len(done.graph.operators)
     if more > before:
         reasons.append(

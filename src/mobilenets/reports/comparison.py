@@ -28,7 +28,7 @@ WIDTH = 25
 def columns(comparison: Comparison) -> tuple[str, ...]:
     """The heads of the table's columns."""
     first = comparison.rows[0].name
-    return ("model", comparison.title, "95% interval", f"difference to {short(first, 20)}", "95% interval", "p", "verdict")
+    return ("model", comparison.title, "95% interval", f"difference from {short(first, 20)}", "95% interval", "p", "verdict")
 
 
 def rows(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -79,7 +79,7 @@ def sentence(comparison: Comparison) -> str:
     if comparison.trained_on:
         models = ", ".join(f"'{name}'" for name in comparison.trained_on)
         was = "were" if len(comparison.trained_on) > 1 else "was"
-        seen = f" {models} {was} trained on some of these images, so the figures are better than they would be on new images."
+        seen = f" {models} {was} trained on some of these images, so the metrics are better than they would be on new images."
     return (
         f"{text}. {better} {comparison.title} is better. Intervals are of 95% confidence; those of the differences are paired: "
         f"from the same bootstrap draws of images for both models; p: {test}.{seen}"
@@ -110,7 +110,7 @@ def figure(comparison: Comparison) -> Figure:
     left.set_title(f"{comparison.title}{unit}", color=INK, fontsize=10, loc="left", weight="bold")
     points = ", percentage points" if comparison.percent else ""
     right.set_title(
-        f"difference to {short(comparison.rows[0].name)}{points}", color=INK, fontsize=10, loc="left", weight="bold"
+        f"difference from {short(comparison.rows[0].name)}{points}", color=INK, fontsize=10, loc="left", weight="bold"
     )
     for axes in (left, right):
         axes.set_ylim(-0.6, count - 0.4)

@@ -172,7 +172,7 @@ def checked_pixels(array: np.ndarray[Any, Any], channels: int) -> NDArray[np.uin
     elif array.ndim == 4:
         says, hint = f"the array of {shape} is a batch, not an image", "give a list of images: list(array)"
     elif array.ndim == 2 and channels == 3:
-        says, hint = f"the array of {shape} is grey; the network takes {wanted}", "np.stack([array] * 3, axis=-1)"
+        says, hint = f"the array of {shape} is gray; the network takes {wanted}", "np.stack([array] * 3, axis=-1)"
     elif array.ndim == 3 and array.shape[2] == 4 and channels == 3:
         says, hint = f"the array of {shape} has an alpha channel; the network takes {wanted}", "array[:, :, :3]"
     elif array.ndim == 3 and array.shape[2] != channels and array.shape[0] == channels:

@@ -194,7 +194,9 @@ def _capture(cv2: ModuleType, source: str) -> Any:  # Any: cv2.VideoCapture, whi
     if source.startswith(CAMERA):
         number = source.removeprefix(CAMERA)
         if not number.isdecimal():
-            raise UsageError(f"'{source}' names no camera: '{number}' is no number", hint="the first camera is camera:0")
+            raise UsageError(
+                f"'{source}' does not name a camera: '{number}' is not a number", hint="the first camera is camera:0"
+            )
         capture = cv2.VideoCapture(int(number))
         if not capture.isOpened():
             raise DataError(f"camera {number} cannot be opened", hint="is it connected, and does no other program use it?")

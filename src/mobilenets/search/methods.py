@@ -147,7 +147,7 @@ def _shapes(searching: Searching) -> Iterator[Way]:
     agree(turns, _about(searching))
     measure(costs, [start.spec], telling)
     check_latency(costs, [start.spec], telling)
-    then = "other shapes are sought within it all the same, and only a more accurate one is worth having"
+    then = "the search still looks for other shapes within it; only a more accurate one is of use"
     say_if_fitting(real(costs, start.spec, wanted.budget), wanted.budget, then, telling)
     judges = tuple(judge_of(searching, share) for share in (PARTS if wanted.tune else (1.0,)))
     shapes = Shapes(start, wanted.budget, costs, judges, turns, searching.folder, wanted.reward, wanted.seed, telling)
@@ -176,7 +176,7 @@ def _finalists(searching: Searching, shapes: Shapes, sampled: Sequence[Sampled])
             break
     if not found:
         raise SearchError(
-            f"none of {len(sampled)} networks keeps to the budget",
+            f"none of {len(sampled)} networks is within the budget",
             hint="--resume with a larger --trials draws more of them; or choose a larger budget",
         )
     return [one.number for one in found]

@@ -126,7 +126,7 @@ class NetAdapt:
             raise SearchError(
                 f"nothing that can be shrunk saves {title}: {cost:.3g} {unit} are left, and {plan.budget[resource]:.3g} {unit} "
                 "are wanted",
-                hint="a smaller start reaches it: another network, width or input size",
+                hint="start from a smaller network, width or input size",
             )
         if "ms" in plan.budget:  # beside another resource whose shrinks were not measured to find them
             measure(self.costs, list(specs.values()), self.telling)
@@ -160,8 +160,8 @@ def say_if_out_of_reach(spec: ModelSpec, plan: Plan, costs: Costs, telling: Tell
         if cost > most:
             title, unit = RESOURCES[name].title, RESOURCES[name].unit
             telling.said(
-                f"beware: shrinking every layer as far as possible leaves about {cost:.3g} {unit} of {title}, and {most:.3g} "
-                f"{unit} are wanted; a smaller start reaches it: another network, width or input size"
+                f"warning: shrinking every layer as far as possible leaves about {cost:.3g} {unit} of {title}, and {most:.3g} "
+                f"{unit} are wanted; start from a smaller network, width or input size"
             )
 
 

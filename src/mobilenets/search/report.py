@@ -143,7 +143,7 @@ def doubts_of(result: Result) -> list[str]:
         return ["The networks were trained on these images: the metrics are better than they would be on new images."]
     if split == "val":
         return [
-            "There is no test split: the search chose by the images that the networks are compared on, so that what it found "
+            "There is no test split: the search selected by the same images that the networks are compared on, so its result "
             "is likely to do worse on new ones."
         ]
     return []
@@ -157,7 +157,7 @@ def _introduction(result: Result) -> str:
     """A paragraph on what the ladder is, and which of its networks were not trained."""
     if not _rungs(result):
         return "No network of the ladder, the start at plain widths and input sizes, was trained for comparison."
-    left_out = f" Left out after a short judgment: {', '.join(result.left_out)}." if result.left_out else ""
+    left_out = f" Left out after a short evaluation: {', '.join(result.left_out)}." if result.left_out else ""
     return (
         "The ladder is the start at plain widths and input sizes within the budget, trained like the network that was found. "
         f"It takes no search, so a search must beat it.{left_out}"
@@ -235,7 +235,7 @@ def _plots(result: Result) -> tuple[Plot, ...]:
     shares = result.way.judged_by != "loss"
     way = front(_on_the_way(result, driver), x=axis, y=result.way.judged_by, higher_is_better=shares, shares=shares)
     told = "Each network as the search judged it: with inherited weights and at most a short training."
-    return Plot("front", "Accuracy and cost", caption, main, wide=True), Plot("judged", "On the way", told, way, wide=True)
+    return Plot("front", "Accuracy and cost", caption, main, wide=True), Plot("judged", "Step by step", told, way, wide=True)
 
 
 def _on_the_way(result: Result, driver: str) -> list[Point]:
@@ -276,14 +276,14 @@ def _trials(result: Result) -> Table:
         shown = f"{value}, dropped early" if one.parts and one.dropped else value
         costs = (f"{one.cost[name]:.4g}" for name in names)
         rows.append((str(one.number), space.told(one.choice), *costs, shown))
-    return Table("Networks that were drawn", columns, tuple(rows), words=2, most=200)
+    return Table("Sampled networks", columns, tuple(rows), words=2, most=200)
 
 
 def _steps(result: Result) -> Table:
     names = list(result.wanted.budget)
     columns = (
         "step",
-        "what became smaller",
+        "what shrank",
         "channels",
         *(RESOURCES[name].unit for name in names),
         result.way.judged_by,

@@ -265,8 +265,8 @@ def agree(turns: Turns, about: Mapping[str, str]) -> None:
     differ = [name for name, value in about.items() if known.get(name) != value]
     if differ:
         raise StorageError(
-            f"{turns.storage.title} is of another search: {' and '.join(differ)} differ",
-            hint="give all workers the same command and data; or begin another study with --study NAME",
+            f"{turns.storage.title} belongs to another search: {' and '.join(differ)} differ",
+            hint="give all workers the same command and data; or start another study with --study NAME",
         )
 
 

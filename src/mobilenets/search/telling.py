@@ -74,7 +74,7 @@ def real(costs: Costs, spec: ModelSpec, budget: Budget) -> dict[str, float]:
 def say_if_fitting(cost: Mapping[str, float], budget: Budget, then: str, telling: Telling) -> None:
     """Report if the start is already within the budget, and what the search then does."""
     if fits(cost, budget):
-        telling.said(f"the start keeps to the budget already ({priced(cost)}; the budget is {priced(budget)}): {then}")
+        telling.said(f"the start is already within the budget ({priced(cost)}; the budget is {priced(budget)}): {then}")
 
 
 def priced(cost: Mapping[str, float]) -> str:

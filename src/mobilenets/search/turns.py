@@ -113,7 +113,7 @@ class Turns:
             if missing <= 0:
                 return None
             if not said:
-                self.telling.said(f"waiting for other workers, who judge {missing} more")
+                self.telling.said(f"waiting for other workers to judge {missing} more")
                 said = True
             time.sleep(LOOK_S)
 

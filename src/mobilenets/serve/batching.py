@@ -140,7 +140,7 @@ class Batcher:
         """
         if len(self._waiting) + requests > self._limit or self.wait_s > self._patience_s:
             retry_s = max(1, math.ceil(self.wait_s))
-            raise RefusedError("busy", f"{len(self._waiting)} requests wait already; try again", retry_s=retry_s)
+            raise RefusedError("busy", f"{len(self._waiting)} requests are already waiting; try again", retry_s=retry_s)
 
     def submit(self, works: Sequence[Work], *, deadline: float) -> list[Future[Answer]]:
         """The future answers to several requests; either all of them are accepted, or none.
@@ -219,7 +219,7 @@ class Batcher:
         self._watch.stage("queue", start - ticket.arrived)
         try:
             if start > ticket.deadline:
-                raise RefusedError("late", f"the request waited {start - ticket.arrived:.1f} s, longer than its time")
+                raise RefusedError("late", f"the request waited {start - ticket.arrived:.1f} s, longer than its time limit")
             prepared = ticket.work()
         except Exception as error:  # as above
             ticket.future.set_exception(error)

@@ -33,7 +33,7 @@ async def received(request: Request, limits: Limits, share: Share, *, deadline: 
     """
     encoding = header(request.scope, "content-encoding") or "identity"
     if encoding.strip().lower() != "identity":
-        raise RefusedError("encoding", f"content encoding '{encoding[:40]}' is not read; send the body as it is")
+        raise RefusedError("encoding", f"content encoding '{encoding[:40]}' is not supported; send the body uncompressed")
     declared = header(request.scope, "content-length")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > limits.size_bytes:
         raise _too_large(limits)

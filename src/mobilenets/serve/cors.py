@@ -47,9 +47,7 @@ class Cors(CORSMiddleware):
     def _reason(self, request_headers: Headers) -> str:
         origin, method = request_headers["origin"], request_headers["access-control-request-method"]
         if not self.is_allowed_origin(origin):
-            return (
-                f"pages of '{origin[:80]}' may not ask this server; 'mobilenets serve --cors ORIGIN' lets those of a web site"
-            )
+            return f"pages of '{origin[:80]}' may not send requests here; 'mobilenets serve --cors ORIGIN' allows a website"
         if method not in METHODS:
-            return f"pages of other web sites may ask with {' and '.join(METHODS)}, not with '{method[:80]}'"
-        return "pages of other web sites may not ask for access to a private network"
+            return f"pages of other websites may use {' and '.join(METHODS)}, not with '{method[:80]}'"
+        return "pages of other websites may not ask for access to a private network"

@@ -38,7 +38,7 @@ ANY: Schema = {}
 _REASON = content(application__json=record("error", error=TEXT))
 REFUSALS: Responses = {
     "4XX": {"description": "The request is refused; `error` says why.", **_REASON},
-    "5XX": {"description": "The server has too much to do, or made a mistake.", **_REASON},
+    "5XX": {"description": "The server is overloaded, or an internal error occurred.", **_REASON},
 }
 """Error responses of every route."""
 
@@ -100,9 +100,9 @@ def parameter(where: str, name: str, schema: Schema, description: str = "") -> S
 
 _OPTIONS = [
     parameter("query", "model", TEXT, "Which model; the first by default."),
-    parameter("query", "top", {**WHOLE, "minimum": 1, "maximum": 1000}, "Classifiers: labels of an image; 5 by default."),
-    parameter("query", "threshold", {**NUMBER, "minimum": 0, "maximum": 1}, "Detectors: boxes that score more."),
-    parameter("query", "draw", {"type": "boolean"}, "Answer the image with what was found drawn on it."),
+    parameter("query", "top", {**WHOLE, "minimum": 1, "maximum": 1000}, "Classifiers: labels per image; 5 by default."),
+    parameter("query", "threshold", {**NUMBER, "minimum": 0, "maximum": 1}, "Detectors: return boxes with a higher score."),
+    parameter("query", "draw", {"type": "boolean"}, "Return the image with the results drawn on it."),
 ]
 _NAME, _VERSION = parameter("path", "name", TEXT, "The model."), parameter("path", "version", TEXT, "Its version.")
 _PROTOCOL = ["Open Inference Protocol"]

@@ -84,4 +84,4 @@ class Direct:
 
 def mistake() -> JSONResponse:
     """The response to a request that failed through our own error; the log has its traceback."""
-    return JSONResponse({"error": "the server made a mistake; its log says more"}, 500)
+    return JSONResponse({"error": "internal server error; see the server's log"}, 500)

@@ -58,10 +58,12 @@ def place_of(text: str) -> Place:
     try:
         address = parse_url(text)
     except urllib3.exceptions.LocationParseError as error:
-        raise UsageError(f"'{text}' is no address: {error}") from error
+        raise UsageError(f"'{text}' is not a URL: {error}") from error
     scheme, host = address.scheme or "", address.host or ""
     if scheme not in _PORTS or not host or address.query is not None or not text.endswith("/"):
-        raise UsageError(f"'{text}' is no place to fetch images from", hint="a whole one: https://example.org/photos/")
+        raise UsageError(
+            f"'{text}' is not an address to fetch images from", hint="give a full one: https://example.org/photos/"
+        )
     return Place(scheme, host, address.port or _PORTS[scheme], address.path or "/")
 
 
@@ -79,11 +81,11 @@ def origin_of(text: str) -> str:
     try:
         address = parse_url(text)
     except urllib3.exceptions.LocationParseError as error:
-        raise UsageError(f"'{text}' is no address: {error}") from error
+        raise UsageError(f"'{text}' is not a URL: {error}") from error
     scheme, host = address.scheme or "", address.host or ""
     if scheme not in _PORTS or not host or text.rstrip("/") != text or address.path or address.query or address.auth:
         hint = "scheme, host and port alone, as browsers name it: https://example.org, http://localhost:3000"
-        raise UsageError(f"'{text}' is not the origin of a web site", hint=hint)
+        raise UsageError(f"'{text}' is not the origin of a website", hint=hint)
     port = "" if address.port in (None, _PORTS[scheme]) else f":{address.port}"
     return f"{scheme}://{host}{port}"
 
@@ -143,7 +145,7 @@ def _allowed(text: str, places: Sequence[Place]) -> str:
     try:
         address = parse_url(text)
     except urllib3.exceptions.LocationParseError as error:
-        raise RefusedError("request", f"{text[:80]!r} is no address") from error
+        raise RefusedError("request", f"{text[:80]!r} is not a URL") from error
     if not any(place.holds(address) for place in places):
         raise RefusedError("urls", f"images are not fetched from {text[:80]!r}")
     return address._replace(fragment=None).url

@@ -64,7 +64,7 @@ def form_images(content_type: str, body: bytes, *, most: int) -> list[EncodedIma
     if not reading.ended:
         raise RefusedError("request", "the form is cut off: its last boundary is missing")
     if not reading.images:
-        raise RefusedError("request", "the form holds no file; send an image as a file: curl -F image=@photo.jpg")
+        raise RefusedError("request", "the form has no file; send an image as a file: curl -F image=@photo.jpg")
     return reading.images
 
 
@@ -120,7 +120,7 @@ class _Reading:
         if len(self.images) > self.most:
             raise RefusedError("images", f"at most {self.most} images are accepted at once")
         if self._others > _PARTS:
-            raise RefusedError("request", f"the form has more than {_PARTS} fields that are no files")
+            raise RefusedError("request", f"the form has more than {_PARTS} fields that are not files")
 
     def _finish(self) -> None:
         self.ended = True

@@ -35,7 +35,7 @@ class Keyed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
         if scope["type"] == "http" and scope["path"] not in OPEN and not self._fits(scope):
-            error = RefusedError("key", "this server asks for an API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
+            error = RefusedError("key", "this server requires an API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
             await refusal(error, self._metrics)(scope, receive, send)
             return
         await self._app(scope, receive, send)

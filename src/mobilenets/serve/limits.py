@@ -73,7 +73,7 @@ class Held:
             RefusedError: there would be too many.
         """
         if self.size_bytes + size_bytes > self._limit:
-            raise RefusedError("busy", "the server holds as many requests as fit into its memory; try again", retry_s=1)
+            raise RefusedError("busy", "the server has no memory left for more requests; try again", retry_s=1)
         self.size_bytes += size_bytes
 
 

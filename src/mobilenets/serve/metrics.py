@@ -75,12 +75,12 @@ class Metrics:
         )
         self._batches = Histogram(
             "mobilenets_batch_images",
-            "Images that went through the network at once.",
+            "Images per run of the network.",
             ["model"],
             buckets=IMAGES,
             registry=registry,
         )
-        self._waiting = Gauge("mobilenets_queue_requests", "Requests that wait for a thread.", ["model"], registry=registry)
+        self._waiting = Gauge("mobilenets_queue_requests", "Requests waiting for a thread.", ["model"], registry=registry)
         self._held = Gauge("mobilenets_held_bytes", "Bytes of the requests in memory.", registry=registry)
         self._models: dict[str, ModelMetrics] = {}  # looking up labels costs more than counting
         self._answers: dict[tuple[str, str, int | str], tuple[Counter, Histogram]] = {}

@@ -58,7 +58,7 @@ def source_of(text: str, *, engine: str | None = None, threads: int | None = Non
     """
     name, equals, path = text.partition("=")
     if equals and not path:
-        raise UsageError(f"'{text}' names no model", hint="NAME=MODEL, as photos=runs/photos")
+        raise UsageError(f"'{text}' does not name a model", hint="NAME=MODEL, as photos=runs/photos")
     if not equals or Path(text).exists():
         return Source(name_of(Path(text)), Path(text), engine, threads)
     return Source(name, Path(path), engine, threads)

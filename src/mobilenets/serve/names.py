@@ -20,7 +20,9 @@ def check_names(names: Sequence[str]) -> None:
         if not name or not all(character.isalnum() or character in "-_." for character in name) or not name.isascii():
             raise UsageError(f"'{name}' cannot be part of an address", hint="name the model, as photos=runs/photos")
         if name.endswith(IMAGES):
-            raise UsageError(f"a model's name cannot end in '{IMAGES}': '{name}'", hint="name it otherwise, as photos=PATH")
+            raise UsageError(
+                f"a model's name cannot end in '{IMAGES}': '{name}'", hint="choose another name, as in photos=PATH"
+            )
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
         raise UsageError(f"two models are named '{double}'", hint=f"name one of them, as {double}=PATH other=PATH")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 REQUEST = "x-request-id"
 _REQUEST = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _CLOSED = 499  # the client left before the answer
-_ENDING = RefusedError("busy", "the server is ending; try again", retry_s=5)
-_TOO_MANY = RefusedError("busy", "the server has too many requests at once; try again", retry_s=1)
+_ENDING = RefusedError("busy", "the server is shutting down; try again", retry_s=5)
+_TOO_MANY = RefusedError("busy", "the server has too many concurrent requests; try again", retry_s=1)
 
 
 class Observed:
@@ -79,7 +79,7 @@ class Observed:
         route = inner.get("route")
         self._metrics.answered(getattr(route, "path", "none"), str(facts.get("model", "")), status, seconds)
         event(
-            "request" if failure is None else "mistake of the server",
+            "request" if failure is None else "internal error",
             level=logging.INFO if failure is None else logging.ERROR,
             exception=failure,
             request=number,

@@ -90,24 +90,24 @@ def parse(body: Buffer, header_length: str | None) -> InferenceRequest:
     try:
         request = _REQUEST.decode(memoryview(body)[:length])
     except msgspec.ValidationError as error:
-        raise RefusedError("request", f"the request is not as the protocol says: {error}") from error
+        raise RefusedError("request", f"the request does not follow the protocol: {error}") from error
     except RecursionError as error:
         raise RefusedError("request", "the request is nested too deep") from error
     except ValueError as error:
-        hint = "" if header_length else f"; if tensors are behind the JSON, '{HEADER}' must say where they begin"
-        raise RefusedError("request", f"the request is no JSON: {error}{hint}") from error
+        hint = "" if header_length else f"; if tensors follow the JSON, '{HEADER}' must say where they begin"
+        raise RefusedError("request", f"the request is not JSON: {error}{hint}") from error
     place, inputs, view = length, [], memoryview(body)
     for one in request.inputs:
         size = _binary_size(one)
         if size is not None and place + size > len(body):
             raise RefusedError(
-                "request", f"input '{one.name}' has {size:,} bytes behind the JSON, but {len(body) - place:,} are left"
+                "request", f"input '{one.name}' has {size:,} bytes after the JSON, but {len(body) - place:,} are left"
             )
         raw = None if size is None else view[place : place + size]  # not copied
         inputs.append(Tensor(one.name, tuple(one.shape), one.datatype, bytes(one.data), raw))
         place += size or 0
     if place != len(body):
-        raise RefusedError("request", f"{len(body) - place:,} bytes behind the JSON belong to no input")
+        raise RefusedError("request", f"{len(body) - place:,} bytes after the JSON belong to no input")
     return InferenceRequest(tuple(inputs), tuple(request.outputs), request.id, request.parameters)
 
 
@@ -253,7 +253,7 @@ def _binary_size(tensor: _Input) -> int | None:
     if size is None:
         return None
     if type(size) is not int or size < 0:
-        raise RefusedError("request", f"input '{tensor.name}': 'binary_data_size' is no number of bytes")
+        raise RefusedError("request", f"input '{tensor.name}': 'binary_data_size' is not a number of bytes")
     if bytes(tensor.data):
         raise RefusedError("request", f"input '{tensor.name}' has both data and 'binary_data_size'")
     return size

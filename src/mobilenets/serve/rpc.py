@@ -32,8 +32,8 @@ from mobilenets.serve.service import Body, Service
 HEALTH = ("ServerLive", "ServerReady")
 """The health checks, which are always answered, for everybody."""
 
-_TOO_MANY = RefusedError("busy", "the server has too many requests at once; try again", retry_s=1)
-_KEY = RefusedError("key", "this server asks for an API key, as 'authorization: Bearer KEY' or 'x-api-key: KEY'")
+_TOO_MANY = RefusedError("busy", "the server has too many concurrent requests; try again", retry_s=1)
+_KEY = RefusedError("key", "this server requires an API key, as 'authorization: Bearer KEY' or 'x-api-key: KEY'")
 
 
 class _Call:
@@ -133,7 +133,7 @@ class Rpc:
                     await context.abort(grpc.StatusCode.INTERNAL, str(error))
                 except Exception as error:  # answered and logged
                     code, failure = "INTERNAL", error
-                    await context.abort(grpc.StatusCode.INTERNAL, "the server made a mistake; its log says more")
+                    await context.abort(grpc.StatusCode.INTERNAL, "internal server error; see the server's log")
                 finally:
                     self._active -= 1
                     self._say(method, call, code, failure)
@@ -172,7 +172,7 @@ class Rpc:
         seconds = time.monotonic() - call.started
         self._service.metrics.answered(f"/{SERVICE}/{method}", call.model, code, seconds)
         event(
-            "request" if failure is None else "mistake of the server",
+            "request" if failure is None else "internal error",
             level=logging.INFO if failure is None else logging.ERROR,
             exception=failure,
             request=f"{self._start}-g{next(self._count)}",

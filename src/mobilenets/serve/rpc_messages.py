@@ -30,7 +30,7 @@ def decoded(name: str, data: bytes) -> Message:
     try:
         return CLASSES[name].FromString(data)
     except DecodeError as error:
-        raise RefusedError("request", f"the request is no {name}: {error}") from error
+        raise RefusedError("request", f"the request is not a {name}: {error}") from error
 
 
 def request_of(message: Message) -> InferenceRequest:

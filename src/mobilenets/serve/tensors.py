@@ -153,7 +153,7 @@ def _numbers(tensor: Tensor) -> NDArray[np.float64]:
         except (msgspec.ValidationError, ValueError, OverflowError):
             continue
     raise RefusedError(
-        "request", f"input '{tensor.name}': data is no list of numbers, flat or nested as shape {list(tensor.shape)} says"
+        "request", f"input '{tensor.name}': data is not a list of numbers, flat or nested as shape {list(tensor.shape)} says"
     )
 
 
@@ -161,7 +161,7 @@ def _decoded(tensor: Tensor) -> list[bytes]:
     try:
         return [base64.b64decode(text, validate=True) for text in _data(tensor, list[str])]
     except msgspec.ValidationError as error:
-        raise RefusedError("request", f"input '{tensor.name}': data is no flat list of texts") from error
+        raise RefusedError("request", f"input '{tensor.name}': data is not a flat list of strings") from error
     except (binascii.Error, ValueError) as error:
         raise RefusedError(
             "request", f"input '{tensor.name}': in JSON the elements of a BYTES input are base64, and one is not: {error}"

@@ -20,6 +20,9 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 
+TASK_NOUNS: dict[Task, str] = {"classify": "classification", "detect": "detection", "segment": "segmentation"}
+"""What messages call the datasets and models of a task."""
+
 
 @dataclass(frozen=True, slots=True)
 class InputContract:

@@ -12,7 +12,7 @@ from mobilenets.keys import names
 from mobilenets.specs.deeplab import DeepLabHead, deeplab
 from mobilenets.specs.families import BACKBONES
 from mobilenets.specs.lraspp import LrasppHead, lraspp
-from mobilenets.specs.model import ClassifierHead, Head, InputContract, ModelSpec, Task
+from mobilenets.specs.model import TASK_NOUNS, ClassifierHead, Head, InputContract, ModelSpec, Task
 from mobilenets.specs.rows import BackboneSpec
 from mobilenets.specs.segment import On
 from mobilenets.specs.ssd import SsdHead, ssd, ssd_anchors, ssdlite
@@ -51,7 +51,7 @@ def without_effect(head: Head, task: Task, recipe: Recipe, keys: Iterable[str]) 
         return ""
     others = " or ".join(f"head={name}" for name in HEADS[task] if name != head.name)
     kept = f"the weights' head, {head.name}, is kept: {', '.join(idle)} changes nothing"
-    return f"{kept}; {others} would draw a fresh one" if others else kept
+    return f"{kept}; {others} would start a new one" if others else kept
 
 
 def spec_for(dataset: Dataset, backbone: BackboneSpec, contract: InputContract, recipe: Recipe) -> ModelSpec:
@@ -69,7 +69,7 @@ def spec_for(dataset: Dataset, backbone: BackboneSpec, contract: InputContract, 
     known = HEADS[dataset.task]
     if recipe.head != "default" and recipe.head not in known:
         raise RecipeError(
-            f"head={recipe.head}, but '{dataset.name}' is to {dataset.task}",
+            f"head={recipe.head}, but '{dataset.name}' is a {TASK_NOUNS[dataset.task]} dataset",
             hint=f"heads for it: {', '.join(known) or 'only the default one'}",
         )
     name = known[0] if recipe.head == "default" and known else recipe.head

@@ -39,9 +39,7 @@ def first_int8(model: Model, dataset: Dataset, recipe: Recipe, ranks: Ranks) -> 
         RecipeError: the model is not trained for this dataset, or has an operation that cannot be quantized.
     """
     if not is_kept(model.spec.head, dataset.task, recipe):
-        raise RecipeError(
-            f"quantize=int8 trains on with the head of its weights, which is '{model.spec.head.name}'", hint=_FIRST
-        )
+        raise RecipeError(f"quantize=int8 keeps the head of its weights, which is '{model.spec.head.name}'", hint=_FIRST)
     if model.spec.labels != dataset.labels:
         raise RecipeError(
             f"quantize=int8 needs weights that were trained on the labels of '{dataset.name}': these know "
@@ -51,7 +49,7 @@ def first_int8(model: Model, dataset: Dataset, recipe: Recipe, ranks: Ranks) -> 
         )
     spec = final_spec(model.spec, dataset, recipe)
     if isinstance(model, QuantizedModel) and spec.input == model.spec.input:
-        log.info("quantize: going on with the integers of the weights")
+        log.info("quantize: starting from the ranges of the int8 weights")
         return model.like(spec)
     floats = rebuilt(model, spec)
     graph = ranks.first(_quantized(floats, dataset, recipe) if ranks.main else None)
@@ -67,5 +65,5 @@ def _quantized(model: Model, dataset: Dataset, recipe: Recipe) -> Graph:
         graph = quantize(lower(model), images).graph
     except GraphError as error:
         raise RecipeError(f"'{model.spec.backbone.name}' cannot be quantized: {error}") from error
-    log.info("quantize: first ranges from %d training images", len(images))
+    log.info("quantize: initial ranges from %d training images", len(images))
     return graph

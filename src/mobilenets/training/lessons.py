@@ -11,7 +11,7 @@ from mobilenets.errors import RecipeError
 from mobilenets.feeding.augment import Augmentation
 from mobilenets.feeding.augment_boxes import BoxAugmentation
 from mobilenets.feeding.augment_masks import MaskAugmentation
-from mobilenets.specs.model import ModelSpec, Task
+from mobilenets.specs.model import TASK_NOUNS, ModelSpec, Task
 from mobilenets.training import classify, detect, segment
 from mobilenets.training.lesson import Lesson
 from mobilenets.training.recipe import Recipe
@@ -34,8 +34,8 @@ def check(recipe: Recipe, task: Task) -> None:
     """
     if recipe.task != task:
         raise RecipeError(
-            f"the recipe is for the task {recipe.task}, but the data is to {task}",
-            hint=f"take the recipe '{task}', or set task={task}" if task != "classify" else "set task=classify",
+            f"the recipe is for {TASK_NOUNS[recipe.task]}, but the data is for {TASK_NOUNS[task]}",
+            hint=f"use the recipe '{task}', or set task={task}" if task != "classify" else "set task=classify",
         )
 
 

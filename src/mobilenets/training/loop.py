@@ -200,6 +200,6 @@ def _may_go_on(run: Path, recipe: Recipe, dataset: Dataset, *, resume: bool) -> 
         record.check_same(run, recipe, dataset)
     elif begun:
         raise CheckpointError(
-            f"'{run}' holds a run already", hint="add --resume to go on with it, or choose another folder with --out"
+            f"'{run}' holds a run already", hint="add --resume to continue it, or choose another folder with --out"
         )
     return begun

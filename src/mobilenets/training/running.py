@@ -74,7 +74,7 @@ class Running:
         if self.progress.step == 0:
             self.save()  # from here on the run can be resumed without its initial weights
         else:
-            log.info("going on after step %d of %d", self.progress.step, self.progress.steps)
+            log.info("resuming after step %d of %d", self.progress.step, self.progress.steps)
         to_training(self.learner.model, self.recipe)
         parts = self.learner.material.batches(self.progress.step, self.recipe.epochs * self.per_epoch)
         self.pace.start()
@@ -175,7 +175,7 @@ class Running:
         for part in parts:
             if part.broken and not part.weights.any():
                 raise TrainingError(
-                    f"no image of a whole batch can be read, the last one '{part.broken[-1][0]}'",
+                    f"no image of an entire batch can be read; the last one was '{part.broken[-1][0]}'",
                     hint="is the disk with the images still there?",
                 )
         return broken

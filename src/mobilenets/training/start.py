@@ -79,7 +79,7 @@ def first_model(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
     made = rebuilt(model, final_spec(model.spec, dataset, recipe), seed=seed_of(recipe.seed, "head"))
     if model.spec.task == dataset.task and not is_kept(model.spec.head, dataset.task, recipe):
         left = model.spec.head.name
-        log.info("head=%s: a fresh one on the backbone; the %s head of the weights is left out", recipe.head, left)
+        log.info("head=%s: a new one on the backbone; the %s head of the weights is left out", recipe.head, left)
     theirs, ours = model.backbone.state_dict(), made.backbone.state_dict()
     fresh = [name for name, tensor in ours.items() if name not in theirs or theirs[name].shape != tensor.shape]
     if fresh:

@@ -91,7 +91,7 @@ def progress_of(folder: Path) -> Progress:
     try:
         progress = decode(parse(path.read_bytes()), Progress)
     except OSError as error:
-        raise CheckpointError(f"'{folder}' has no training state to go on from: {error.strerror or error}") from error
+        raise CheckpointError(f"'{folder}' has no training state to resume from: {error.strerror or error}") from error
     except DocumentError as error:
         raise CheckpointError(f"'{path}' is damaged: {error}") from error
     if min(progress.step, progress.epochs, progress.steps, progress.best_epoch, progress.seconds, progress.loss_scale) < 0:

@@ -279,7 +279,7 @@ def _check_kinds(rows: Sequence[Row], like: BackboneSpec) -> None:
         follows = isinstance(row, Conv) and i > last and row.stride == 1
         if not follows and _without_channels(row) not in known:
             raise WeightsError(
-                f"this is no {like.name}: its block {i} is {_told(row)}, which {like.name} does not have",
+                f"this is not a {like.name}: its block {i} is {_told(row)}, which {like.name} does not have",
                 hint="networks that are built like a MobileNet but compute something else cannot be converted",
             )
 

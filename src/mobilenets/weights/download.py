@@ -126,7 +126,7 @@ def _url(entry: PublicWeights) -> str:
 
 def _missing(entry: PublicWeights, error: Exception) -> WeightsError:
     return WeightsError(
-        f"'{entry.name}' is in no cache of this machine and cannot be downloaded: {error}",
+        f"'{entry.name}' is not cached on this machine and cannot be downloaded: {error}",
         hint=f"download {_url(entry)} where there is a network, put it at {_folder() / entry.file} "
         f"and run the same command again, for example: mobilenets convert {entry.name}",
     )

@@ -54,7 +54,7 @@ def test_what_has_no_partner_is_left_out_and_named(tmp_path: Path) -> None:
 
 def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
     wrote(tmp_path, "images/a.jpg", "images/a.png", "masks/a.png")
-    with pytest.raises(DataError, match="have the same name but for the ending"):
+    with pytest.raises(DataError, match="have the same name apart from the extension"):
         read_masked(look_at(tmp_path))
 
 

@@ -112,7 +112,7 @@ REFUSED: dict[str, tuple[Layout, str]] = {
     ),
     "tfrecord": (lambda d: text(d / "train/a.tfrecord", "x"), r"1 TFRecord file \(.tfrecord\), which is not read"),
     "heic": (lambda d: [text(d / f"cat/{i}.HEIC", "x") for i in range(2)], r"2 HEIC images \(.heic\), which are not read"),
-    "dicom without an ending": (lambda d: text(d / "a/IM1", "\0" * 128 + "DICM"), "1 DICOM image without an ending"),
+    "dicom without an ending": (lambda d: text(d / "a/IM1", "\0" * 128 + "DICM"), "1 DICOM image without an extension"),
     "a zip archive": (lambda d: text(d / "a.zip", "PK"), "1 zip archive"),
     "cvat for video": (
         beside("a/*.png", "a.xml", '<annotations><version>1.1</version><track id="0"/></annotations>'),
@@ -164,13 +164,13 @@ def test_names_of_images_that_begin_with_the_class_are_noticed(tmp_path: Path) -
 
 def test_a_dataset_of_another_task_is_named_as_such(tmp_path: Path) -> None:
     each(tmp_path, "images/*.png", "annotations/*.xml", xml())
-    with pytest.raises(DataError, match="is not a dataset to segment, but one to detect: a folder with Pascal VOC's XML"):
+    with pytest.raises(DataError, match="is not a segmentation dataset but a detection dataset: a folder with Pascal VOC"):
         open_dataset(tmp_path, task="segment")
-    with pytest.raises(DataError, match="is not a dataset to classify, but one to detect: a folder with Pascal VOC's XML"):
+    with pytest.raises(DataError, match="is not a classification dataset but a detection dataset: a folder with Pascal VOC"):
         open_dataset(tmp_path, task="classify")
     classes(tmp_path, "a", "b")
     photos(tmp_path, "d/*.png")
-    with pytest.raises(DataError, match="is not a dataset to segment, but one to detect"):
+    with pytest.raises(DataError, match="is not a segmentation dataset but a detection dataset"):
         open_dataset(tmp_path, task="segment")
 
 

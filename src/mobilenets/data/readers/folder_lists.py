@@ -91,7 +91,7 @@ def _together(tree: Tree, files: list[str], read: Callable[[str], Listing], task
             if first is not None and first.split != split:
                 faults.append(Fault("split-twice", f"is in {first.split} and in {split}; it stays in {split} only", name))
             elif first is not None and first.label != entry.label:
-                raise DataError(f"'{tree.root / path}': '{name}' is labelled '{first.label}' and '{entry.label}'")
+                raise DataError(f"'{tree.root / path}': '{name}' is labeled '{first.label}' and '{entry.label}'")
             entries[name] = replace(entry, name=name, split=split)
     splits = all_or_none(entry.split for entry in entries.values())
     whole = tuple(replace(entry, split=split) for entry, split in zip(entries.values(), splits, strict=True))

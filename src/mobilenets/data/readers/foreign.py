@@ -89,9 +89,10 @@ def unread_images(tree: Tree) -> tuple[str, str] | None:
             return f"{counted(n, noun)} ({suffix}), which {'is' if n == 1 else 'are'} not read", hint
     bare = tree.with_suffix("")
     if bare and _is_dicom(tree, bare[0]):
-        return f"{counted(len(bare), 'DICOM image')} without an ending, such as {some(bare[:1])}, which are not read", _UNREAD[
-            ".dcm"
-        ][1]
+        return (
+            f"{counted(len(bare), 'DICOM image')} without an extension, such as {some(bare[:1])}, which are not read",
+            _UNREAD[".dcm"][1],
+        )
     return None
 
 

@@ -126,7 +126,7 @@ def _by_stem(tree: Tree, folder: str, paths: list[str]) -> dict[str, str]:
         stem = path.removeprefix(f"{folder}/").rpartition(".")[0]
         if stem in by_name:
             both = f"'{tree.root / by_name[stem]}' and '{tree.root / path}'"
-            raise DataError(f"{both} have the same name but for the ending", hint="rename or remove one")
+            raise DataError(f"{both} have the same name apart from the extension", hint="rename or remove one")
         by_name[stem] = path
     return by_name
 

@@ -14,11 +14,10 @@ from mobilenets.data.samples import SPLITS, Dataset
 from mobilenets.data.writers.images import Placed, copy, new_folder, place, plain, write_text
 from mobilenets.data.writers.lists import number, write_box_list
 from mobilenets.errors import DataError
-from mobilenets.specs.model import Task
+from mobilenets.specs.model import TASK_NOUNS
 from mobilenets.table import Table
 
 Advance = Callable[[int], object]
-_TASKS: dict[Task, str] = {"classify": "classification", "detect": "detection", "segment": "segmentation"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def write_boxes(
     """
     writer = WRITERS[kind]
     if dataset.task != "detect":
-        raise DataError(f"'{dataset.name}' has no boxes to write: it is a {_TASKS[dataset.task]} dataset")
+        raise DataError(f"'{dataset.name}' has no boxes to write: it is a {TASK_NOUNS[dataset.task]} dataset")
     for label in dataset.labels:
         if plain(label) != label:
             raise DataError(f"the class name {label!r} cannot be written in the format {kind}", hint="rename the class")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import Graph
 from mobilenets.errors import GraphError
-from mobilenets.specs.model import Task
+from mobilenets.specs.model import TASK_NOUNS, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,9 @@ def kind_of(graph: Graph) -> Kind:
     task, names = graph.manifest.task, frozenset(graph.outputs)
     if (task, names) not in KINDS:
         known = " or ".join(", ".join(sorted(each)) for of, each in KINDS if of == task)
-        raise GraphError(f"it is to {task} and returns {', '.join(sorted(names))}, but exported C++ returns {known}")
+        raise GraphError(
+            f"it is a {TASK_NOUNS[task]} model and returns {', '.join(sorted(names))}, but exported C++ returns {known}"
+        )
     return KINDS[task, names]
 
 

@@ -213,7 +213,7 @@ def evaluate_detection(
     """
     head = predictor.manifest.head
     if not isinstance(head, SsdHead):
-        raise CheckpointError(f"'{predictor.manifest.model}' is no detector; its task is {predictor.manifest.task}")
+        raise CheckpointError(f"'{predictor.manifest.model}' is not a detector; its task is {predictor.manifest.task}")
     measured = predictor.with_head(replace(head, class_thresholds=()))
     columns = label_columns(labels, predictor.manifest.labels)
     truths: list[Truth] = []

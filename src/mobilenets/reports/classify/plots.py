@@ -44,7 +44,7 @@ def plots(report: Report, cells: Sequence[Cell]) -> Iterator[Plot]:
             "classes", "Classes", f"{which}Bar: F1; marks: precision and recall.", drawing.class_bars(report.classes), wide=many
         )
     note = f"Accuracy by score, in {len(report.reliability)} bins. On the diagonal, a score of 80% is right in 80 of 100 cases."
-    yield Plot("reliability", "Do scores mean what they say?", note, reliability(report))
+    yield Plot("reliability", "Are the scores calibrated?", note, reliability(report))
     yield Plot("scores", "Scores", "How confident the model is when it is right and when it is wrong.", scores(report))
 
 

@@ -43,8 +43,8 @@ def plots(report: DetectionReport, cells: Sequence[Cell]) -> Iterator[Plot]:
     yield Plot("f1", "F1 by score threshold", note, f1_curves(report))
     names = [*report.labels, "background"]
     note = (
-        "Each row: what became of the objects of a class. Last row: detections where nothing is, as a share of all detections "
-        "of that class. Blue is right, red is wrong."
+        "Each row: how the objects of a true class were detected. Last row: detections where nothing is, as a share of all "
+        "detections of that class. Blue is right, red is wrong."
     )
     counts = report.confusion
     opened = [cell.place for cell in cells]
@@ -55,7 +55,7 @@ def plots(report: DetectionReport, cells: Sequence[Cell]) -> Iterator[Plot]:
         worst = f"The {drawing.BARS} classes with the lowest F1. " if len(report.labels) > drawing.BARS else ""
         note = f"{worst}Bar: F1; marks: precision and recall."
         yield Plot("classes", "Classes", note, drawing.class_bars(report.classes), wide=len(names) > 8)
-    yield Plot("scores", "Scores", "How confident the model is about what is there and what is not.", scores(report))
+    yield Plot("scores", "Scores", "How confident the model is on objects and on background.", scores(report))
 
 
 def precision_recall(report: DetectionReport) -> Figure:
@@ -87,7 +87,7 @@ def scores(report: DetectionReport) -> Figure:
     figure, axes = figure_of(4.6, 4.2)
     values = np.concatenate([ranked.scores for ranked in report.ranked])
     hits = np.concatenate([ranked.hits for ranked in report.ranked])
-    names = [f"an object is there ({int(hits.sum()):,})", f"nothing is there ({int((~hits).sum()):,})"]
+    names = [f"on an object ({int(hits.sum()):,})", f"on background ({int((~hits).sum()):,})"]
     parts, colors = [values[hits], values[~hits]], [drawing.ACCENT, WRONG]
     axes.hist(parts, bins=np.linspace(0, 1, 26).tolist(), stacked=True, color=colors, label=names, rwidth=0.9)
     axes.set_yscale("symlog")  # low scores are far more frequent than high ones

@@ -40,8 +40,8 @@ def content(report: DetectionReport, *, read_image: Callable[[str], bytes], wors
     introduction = "None: every object was found, and nothing else."
     if verdicts:
         introduction = (
-            "The images with the most and the most confident mistakes. Red: nothing is there. Purple: the object has another "
-            "class. Yellow, dashed: missed. Green: right. Some images may be labeled wrong."
+            "The images with the most and the most confident mistakes. Red: nothing is there. Purple: wrong class. "
+            "Yellow, dashed: missed. Green: right. Some images may be labeled wrong."
         )
     opened = cells_of(report, read_image) if worst else ()
     return Content(
@@ -133,14 +133,14 @@ def remarks(report: DetectionReport) -> list[Remark]:
     A constant box does so if the objects are always in the same place.
     """
     if not any(support(report).values()):
-        return [Remark("These images have no objects, so only false positives can be counted; mAP and recall have no value.")]
+        return [Remark("These images have no objects, so only false positives can be counted; mAP and recall are undefined.")]
     explained, hits, _ = constant_box(report)
     if explained < 5 or 3 * explained < hits:
         return []
     return [
         Remark(
-            f"One constant box, predicted in every image, explains {explained:,} of {hits:,} hits: many objects lie at the "
-            "same place, and finding them there says little about images where they lie elsewhere."
+            f"One constant box, predicted in every image, explains {explained:,} of {hits:,} hits: many objects are in the "
+            "same place, so finding them there says little about images where they are elsewhere."
         )
     ]
 

@@ -49,7 +49,7 @@ def network_of(graph: Graph, *, told: Told = NOTHING_TOLD, labels: int = 0) -> N
     walk = walked(graph)
     if any(layer.dilation > 1 or layer.source.step == "joined" for layer in walk.layers):
         raise WeightsError(
-            f"'{graph.origin}' has dilated or joined layers and is no MobileNet classifier",
+            f"'{graph.origin}' has dilated or joined layers and is not a MobileNet classifier",
             hint="classifiers with one layer after another, and DeepLabv3 and R-ASPP, can be converted",
         )
     outer = outer_layers(walk.layers)
@@ -88,7 +88,7 @@ def family_of(body: Sequence[Layer], layers: Sequence[Layer], origin: str) -> Ba
     count = sum(layer.depthwise for layer in body)
     if (count, squeezes, fused) not in NETWORKS:
         raise WeightsError(
-            f"'{origin}' has {count} depthwise layers and is no MobileNet that can be converted",
+            f"'{origin}' has {count} depthwise layers and is not a MobileNet that can be converted",
             hint="MobileNet, MobileNetV2, MobileNetV3 Large and Small, and MobilenetEdgeTPU can",
         )
     name, uniform = NETWORKS[count, squeezes, fused]

@@ -134,6 +134,6 @@ def _align_corners(walk: Walk, graph: Graph) -> bool:
 
 def _refusal(graph: Graph, why: str) -> WeightsError:
     return WeightsError(
-        f"'{graph.origin}' is no MobileNet segmentation network that can be converted: {why}",
+        f"'{graph.origin}' is not a MobileNet segmentation network that can be converted: {why}",
         hint="DeepLabv3 and R-ASPP on MobileNetV1, V2, V3 and MobilenetEdgeTPU can",
     )

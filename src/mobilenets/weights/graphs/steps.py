@@ -119,7 +119,7 @@ def _reach(walk: Walk, operator: Operator, source: Value, kernel: int) -> tuple[
     if source.step == "batched":
         pads = (pads[0], pads[0])  # additional padding below only fills the batch and is cut off again
         if dilation * (kernel - 1) != 2 * pads[0] or stride > 1 or same:
-            raise walk.refuse(operator, "is no dilated convolution")
+            raise walk.refuse(operator, "is not a dilated convolution")
     return size, pads
 
 
@@ -199,7 +199,7 @@ def _add(walk: Walk, operator: Operator) -> Value:
     plain = all(term.scaling < 0 for term in terms) and not operator.options.get("activation", 0)
     outputs = any(term.step == "output" for term in terms)
     if not outputs or walk.layers[last].activation != "linear" or not plain or first < 0:
-        raise walk.refuse(operator, "is no residual")
+        raise walk.refuse(operator, "is not a residual")
     walk.layers[last].shortcut = first
     return Value("sum", last)
 
@@ -298,7 +298,7 @@ def _resize(walk: Walk, operator: Operator) -> Value:
         walk.resized = after[1]
         return value
     if value.step != "output":
-        raise walk.refuse(operator, "resizes what is no layer's output")
+        raise walk.refuse(operator, "resizes what is not a layer's output")
     if before != after and before[1:3] != (1, 1):
         options = operator.options
         walk.resizes.append(Resize(value.layer, bool(options["align_corners"]), bool(options["half_pixel_centers"])))
@@ -317,7 +317,7 @@ def _tile(walk: Walk, operator: Operator) -> Value:
 def _join(walk: Walk, operator: Operator) -> Value:
     values = [walk.value(operator, place) for place in range(len(operator.inputs))]
     if any(value.step != "output" or value.scaling >= 0 for value in values):
-        raise walk.refuse(operator, "joins what are no layers' outputs")
+        raise walk.refuse(operator, "joins what are not layers' outputs")
     layers = tuple(value.layer for value in values)
     return Value("joined", max(layers), joined=layers)
 
