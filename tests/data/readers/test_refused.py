@@ -60,7 +60,7 @@ REFUSED: dict[str, tuple[Layout, str]] = {
     ),
     "images without endings": (
         lambda d: (photos(d, "cat/*.png"), [path.rename(path.with_suffix("")) for path in (d / "cat").iterdir()]),
-        "holds an image; it holds these files: 3 without an ending",
+        "holds an image; it holds these files: 3 without an extension",
     ),
     "names that are one text": (
         lambda d: (each(d, "images/*.png", "labels/*.txt", LINE), text(d / "data.yaml", "train: images\nnames: cat, dog\n")),

@@ -150,7 +150,7 @@ def _classes(tree: Tree, root: str, folders: Iterable[str], split: Split | None)
 
 def _held_instead(tree: Tree) -> str:
     """What files a folder without an image holds, for the error."""
-    counts = ", ".join(f"{n:,} {suffix or 'without an ending'}" for suffix, n in list(tree.counts().items())[:5])
+    counts = ", ".join(f"{n:,} {suffix or 'without an extension'}" for suffix, n in list(tree.counts().items())[:5])
     return f"; it holds these files: {counts}" if counts else ""
 
 
