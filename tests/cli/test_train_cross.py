@@ -47,7 +47,38 @@ def test_a_small_dataset_is_cross_validated_and_the_model_trained_on_all(
     assert (run / "report-all" / "report.json").is_file()
     assert json.loads((run / "report" / "report.json").read_text()) == report
     again = mobilenets("train", photos, "--out", run, "--resume", "--json")
-    assert json.loads(again.out)["metrics"] == told["metrics"]
+    assert json.loads(again.out) == told
+    assert "is complete" in again.err
+    assert "fold 1" not in again.err
+    assert "is complete" in mobilenets("train", photos, "--out", run, "--resume").err
+    (run / "report" / "report.json").unlink()
+    assert "fold 3 of 3" in mobilenets("train", photos, "--out", run, "--resume").err
+    assert (run / "report" / "report.json").is_file()
+
+
+@pytest.mark.slow
+def test_what_the_folds_measured_is_not_lost_before_the_report_is_written(
+    photos: Path, mobilenets: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mobilenets.reports import write
+    from mobilenets.training import loop
+
+    def killed(*arguments: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    run, train, resumed = tmp_path / "run", loop.train, {}
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        resumed[arguments[3].name] = options["resume"]
+        return train(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "write_report", killed)
+        assert mobilenets("train", photos, *TINY, "--folds", "2", "--out", run).code != 0
+    monkeypatch.setattr(loop, "train", watched)
+    assert mobilenets("train", photos, "--out", run, "--resume").code == 0
+    assert resumed == {"run": True, "1 of 2": True, "2 of 2": True}
+    assert not (run / "folds").exists()
 
 
 @pytest.mark.slow

@@ -15,8 +15,8 @@ import typer
 from mobilenets.cli.output import note
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption, anywhere
 from mobilenets.cli.resuming import the_only, unused
-from mobilenets.cli.train_cross import cross_validate
-from mobilenets.cli.train_finish import finish
+from mobilenets.cli.train_cross import cross_validate, cross_validated, forget_folds
+from mobilenets.cli.train_finish import finish, say_complete
 from mobilenets.cli.train_start import Chosen, Start, checked, fresh, repaired, resumed
 from mobilenets.errors import MissingExtraError, UsageError
 
@@ -178,9 +178,14 @@ def command(
             stop=asked,
             around=Around(time.monotonic() - began, 0 if folds else len(dataset.split(reported)), folds),
         )
+        went_on = False
         for step in steps:
             watch.show(step)
+            went_on = True
     trained = time.monotonic()
+    if folds and start.resumes and not went_on and (metrics := cross_validated(run)) is not None:
+        say_complete(run, metrics, json=json)
+        return
     measured = None
     if folds and not steps.stopped:
         with interrupts() as asked:
@@ -190,6 +195,8 @@ def command(
         log.info("resume with: mobilenets train %s --out %s --resume", shlex.quote(data), shlex.quote(str(run)))
         raise typer.Exit(130)
     written = not main or finish(run, dataset, data, part=reported, json=json, measured=measured)
+    if main and written:
+        forget_folds(run)
     took, minutes = time.monotonic() - began, start.recipe.time_budget_minutes
     if main and minutes and took > LATE * 60 * minutes and not start.resumes:
         rest = duration(time.monotonic() - trained)

@@ -20,6 +20,27 @@ if TYPE_CHECKING:
 
     from mobilenets.evaluation.evaluators import AnyReport
 
+_FOLDS = "folds"
+
+
+def cross_validated(run: Path) -> dict[str, float | None] | None:
+    """The metrics of a run whose cross-validation is complete: its report is there, and its folds are not any more."""
+    from mobilenets.documents import parse
+    from mobilenets.errors import DocumentError
+
+    if (run / _FOLDS).exists():
+        return None
+    try:
+        metrics = parse((run / "report" / "report.json").read_bytes())["metrics"]
+        return {name: metric["value"] for name, metric in metrics.items()}
+    except (OSError, DocumentError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def forget_folds(run: Path) -> None:
+    """Delete the models of the folds, once the report says what they measured."""
+    shutil.rmtree(run / _FOLDS, ignore_errors=True)
+
 
 def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: Callable[[], bool], minutes: float) -> AnyReport:
     """Train once for each fold, measure all images, and fit the run's final model to that.
@@ -53,7 +74,7 @@ def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: C
     dataset, first, reports = start.dataset, first_weights(start), []
     began = time.monotonic()
     for i, part in enumerate(parted(dataset, folds, seed=recipe.seed)):
-        place = run / "folds" / f"{i + 1} of {folds}"
+        place = run / _FOLDS / f"{i + 1} of {folds}"
         begun = checkpoint.settled(place / "last").is_dir()
         steps = train(first, part, recipe, place, resume=begun, device=device, stop=asked)
         trained = epochs
@@ -76,7 +97,6 @@ def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: C
     checkpoint.save(
         with_spec(best, replace(best.spec, head=head)), run / "best", metrics=metrics, recipe=values_of(start.recipe)
     )
-    shutil.rmtree(run / "folds", ignore_errors=True)
     if isinstance(head, ClassifierHead):
         report = at_temperature(report, head.temperature)  # type: ignore[arg-type]  # it is a classifier's
     return report

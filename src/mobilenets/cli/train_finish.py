@@ -11,7 +11,7 @@ from mobilenets.cli.results import show_remarks, show_report
 from mobilenets.errors import ExportError, ImageError, MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mobilenets.data.samples import Dataset, Split
     from mobilenets.evaluation.evaluators import AnyReport
@@ -73,6 +73,28 @@ def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool, m
         note(f"      mobilenets evaluate {quoted} {shlex.quote(data)}")
         note(f"      mobilenets train {shlex.quote(data)} --weights {quoted}")
     return True
+
+
+def say_complete(run: Path, metrics: Mapping[str, float | None], *, json: bool) -> None:
+    """Say that nothing is left to do for a cross-validated run, and where its results are.
+
+    Args:
+        run: the run folder.
+        metrics: of the cross-validation, by name.
+        json: whether results are for programs.
+    """
+    from mobilenets import checkpoint
+
+    onnx, page = run / "export" / "model.onnx", run / "report" / "report.html"
+    files = {"report": str(page) if page.is_file() else None, "onnx": str(onnx) if onnx.is_file() else None}
+    if json:
+        best = checkpoint.read(run).metrics
+        show_json({"run": str(run), "split": "cross-validation", "metrics": metrics, "best": best, **files})
+    note(f"'{run}' is complete: it is trained, cross-validated and evaluated")
+    for name, path in files.items():
+        if path and not json:
+            show(f"{name:10}{path}")
+    note(f"next: mobilenets predict {shlex.quote(str(run))} IMAGE")
 
 
 def _exported(best: Model, run: Path, dataset: Dataset) -> bool:
