@@ -46,6 +46,6 @@ def test_what_does_not_fit_the_model_is_refused_before_anything_is_computed(mode
         mobilenets.quantize(model, replace(dataset, task="segment"), tmp_path / "int8")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "own.txt").touch()
-    with pytest.raises(mobilenets.UsageError, match="holds something else"):
+    with pytest.raises(mobilenets.UsageError, match="holds something other"):
         mobilenets.quantize(model, dataset, tmp_path / "full")
     assert not (tmp_path / "int8").exists()
