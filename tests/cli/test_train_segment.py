@@ -128,6 +128,6 @@ def test_another_head_than_that_of_the_weights_is_drawn_and_other_shapes_of_thei
 
 
 def test_a_head_of_another_task_is_refused_before_training(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="head=ssd, but 'yards' is to segment"):
+    with pytest.raises(RecipeError, match="head=ssd, but 'yards' is a segmentation dataset"):
         run("train", masks(tmp_path / "yards"), *TINY, "--set", "head=ssd", "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()

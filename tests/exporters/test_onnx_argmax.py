@@ -157,7 +157,7 @@ def with_other_corners(graph: Graph, path: Path, batch: int | None) -> None:
 
 def test_another_enlargement_is_found_out_and_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "out" / "segmenter.onnx"
-    with pytest.raises(ExportError, match=r"of 50,440 pixels differ between the model and the exported network; 0\.1% may"):
+    with pytest.raises(ExportError, match=r"pixels differ between the model and the exported network; at most 0\.1% may"):
         export_checked(made("deeplab"), path, replace(ONNX, write=with_other_corners), tail="argmax")
     assert list(path.parent.iterdir()) == []
 

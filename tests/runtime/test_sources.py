@@ -101,7 +101,7 @@ def test_an_image_of_pillow_is_turned_upright_and_laid_over_white_as_its_file_is
         (GREEN / 255, r"30 x 20 x 3 float64; an image is H W 3, RGB, uint8", "255"),
         (GREEN.astype(np.int64), "int64", "astype"),
         (GREEN.transpose(2, 0, 1), "channels first", r"transpose\(1, 2, 0\)"),
-        (GREEN[:, :, 0], "is grey", "np.stack"),
+        (GREEN[:, :, 0], "is gray", "np.stack"),
         (np.dstack([GREEN, GREEN[:, :, 0]]), "alpha", r"\[:, :, :3\]"),
         (GREEN[np.newaxis], "a batch", r"list\(array\)"),
         (GREEN[:0], "0 x 20 x 3", ""),

@@ -133,7 +133,7 @@ REFUSED = [
     ("", b"x", {"Content-Type": "multipart/form-data"}, 400, "names no boundary"),
     ("", b"x", {"Content-Type": "multipart/form-data; boundary=a"}, 400, "the form"),
     ("", b"--a--\r\n", {"Content-Type": "multipart/form-data; boundary=a"}, 400, "the form"),
-    ("", b"--a\r\n" + FIELD + b"1\r\n--a--\r\n", {"Content-Type": "multipart/form-data; boundary=a"}, 400, "holds no file"),
+    ("", b"--a\r\n" + FIELD + b"1\r\n--a--\r\n", {"Content-Type": "multipart/form-data; boundary=a"}, 400, "has no file"),
     ("", b"--a\r\n" + FILE + b"1", {"Content-Type": "multipart/form-data; boundary=a"}, 400, "is cut off"),
 ]
 # fmt: on

@@ -135,7 +135,7 @@ def test_a_stopped_training_ends_with_the_very_same_weights(segmenter: Model, ma
 @pytest.mark.parametrize("name", ["ssdlite", "ssd"])
 def test_a_head_of_another_task_is_refused(name: HeadName, masked: Dataset, tiny: BackboneSpec) -> None:
     classifier = create(ModelSpec(tiny, ("a", "b"), InputContract(size=96)))
-    with pytest.raises(RecipeError, match=f"head={name}, but 'rectangles' is to segment") as caught:
+    with pytest.raises(RecipeError, match=f"head={name}, but 'rectangles' is a segmentation dataset") as caught:
         final_spec(classifier.spec, masked, replace(RECIPE, head=name))
     assert caught.value.hint == "heads for it: deeplab, lraspp"
 

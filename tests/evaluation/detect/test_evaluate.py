@@ -145,7 +145,7 @@ def test_what_cannot_be_read_is_named_and_counts_nowhere(predictor: Predictor) -
 
 
 def test_a_classifier_is_refused(color_model: Path) -> None:
-    with pytest.raises(CheckpointError, match="'color' is no detector"):
+    with pytest.raises(CheckpointError, match="'color' is not a detector"):
         evaluate_detection(Predictor.open(color_model), IMAGES, LABELS)
 
 

@@ -215,7 +215,7 @@ def test_a_file_that_ends_before_its_classifier_is_a_backbone(shared: Path) -> N
 
 
 def test_a_segmentation_network_is_refused(shared: Path) -> None:
-    with pytest.raises(WeightsError, match="is no MobileNet classifier"):
+    with pytest.raises(WeightsError, match="is not a MobileNet classifier"):
         network_of(read_graph(shared / "weights/deeplabv3_mnv2_pascal_quant.tflite"))
 
 
