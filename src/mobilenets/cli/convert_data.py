@@ -66,7 +66,7 @@ def command(
     for fault in dataset.faults[:_SHOWN]:
         output.note(f"{fault.file} {fault.message}")
     if len(dataset.faults) > _SHOWN:
-        output.note(f"and {len(dataset.faults) - _SHOWN:,} more; mobilenets check {source} names them all")
+        output.note(f"and {len(dataset.faults) - _SHOWN:,} more; mobilenets check {source} lists them all")
     for note in (*dataset.notes, *notes):
         output.note(note)
     counts = {split: len(dataset.split(split)) for split in SPLITS}

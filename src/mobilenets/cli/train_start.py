@@ -172,7 +172,7 @@ def checked(dataset: Dataset, *, skip_bad: bool, main: bool) -> Dataset:
     for line in in_brief(finding for finding in findings.items if finding.level == "warning" or finding.code in REPAIRED):
         note(f"warning: {line}")
     for leak in copied_leaks(dataset):
-        note(f"warning: {leak}, so results on {leak.split} look better than they are; mobilenets check DATA names them")
+        note(f"warning: {leak}, so results on {leak.split} look better than they are; mobilenets check DATA lists them")
     serious = [finding for finding in findings.at("error") if finding.code not in REPAIRED]
     errors = [finding for finding in serious if not (skip_bad and set(finding.files) & findings.broken)]
     if errors:

@@ -102,7 +102,7 @@ def read(mask: Mask) -> NDArray[np.uint8]:
     values = stored(mask)
     classes = lookup(mask)[values]
     if (classes < 0).any():
-        raise ImageError(f"{_where(mask)} has {_strays(values[classes < 0])}", hint="mobilenets check DATA names them all")
+        raise ImageError(f"{_where(mask)} has {_strays(values[classes < 0])}", hint="mobilenets check DATA lists them all")
     return classes.astype(np.uint8)
 
 

@@ -19,15 +19,15 @@ IMAGES_AND_BOXES, IMAGES_AND_MASKS = ("classify", "detect"), ("classify", "segme
 class Flips:
     """Mirroring, for every task."""
 
-    flip_horizontal: float = key(0.5, "chance of a mirror image, left for right", between=(0, 1))
-    flip_vertical: float = key(0.0, "chance of a mirror image, top for bottom", between=(0, 1))
+    flip_horizontal: float = key(0.5, "chance of a horizontal flip", between=(0, 1))
+    flip_vertical: float = key(0.0, "chance of a vertical flip", between=(0, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Turns:
     """Quarter turns."""
 
-    dihedral: bool = key(False, "one of the 8 turns and mirror images, each as likely: for images without an up, such as tiles", tasks=IMAGES_AND_BOXES)
+    dihedral: bool = key(False, "one of the 8 rotations and flips, equally likely; for images without a fixed orientation, such as tiles", tasks=IMAGES_AND_BOXES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class BoxKeys(Flips, Turns, Crops):
     zoom_out_max: float = key(4.0, "longest side of that canvas, as a multiple of the image's", between=(1, 16), tasks=DETECT, needs=("zoom_out",))
     crop: float = key(1.0, "chance of a crop that overlaps an object (SSD, section 2.2)", between=(0, 1), tasks=DETECT)
     photometric: float = key(0.0, "chance of each change of brightness, contrast, saturation and hue, as strong as in SSD", between=(0, 1), tasks=DETECT)
-    smallest: float = key(1.0, "smaller boxes are not learned, px of the input", between=(0, 1000), tasks=DETECT)
+    smallest: float = key(1.0, "smaller boxes are left out of training, px of the input", between=(0, 1000), tasks=DETECT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,5 +93,5 @@ class Mixing:
 class Balancing:
     """Balancing of classes of unequal size."""
 
-    balance: Balance = key("none", "sample: draw rare classes as often; loss: give them more weight; logits: logit adjustment. Segmentation takes none and loss", tasks=IMAGES_AND_MASKS)
+    balance: Balance = key("none", "sample: draw rare classes as often as others; loss: give them more weight; logits: logit adjustment. Segmentation supports none and loss", tasks=IMAGES_AND_MASKS)
 # fmt: on

@@ -30,13 +30,13 @@ _FLOATS = ("quantize", "none")
 class Network:
     """The network, where the caller does not bring one, and its input."""
 
-    task: Task = key("classify", "the task that the recipe is for")
+    task: Task = key("classify", "task of the recipe")
     model: str = key("mobilenet_v2", "name of the network")
     width: float = key(1.0, "width multiplier", between=(0.05, 8))
     size: int = key(0, "input size, px; 0 keeps the model's", between=(0, 4096))
-    wide: int = key(0, "input width where the input is not square, px; 0 for a square", between=(0, 4096), tasks=BOXES_AND_MASKS)
-    input_crop: float = key(0.0, "share of each side of an image that is seen at evaluation; 0 keeps the model's", between=(0, 1), tasks=CLASSIFY)
-    from_weights: bool = key(False, "whether training starts from public weights if none are named")
+    wide: int = key(0, "input width if the input is not square, px; 0 for a square", between=(0, 4096), tasks=BOXES_AND_MASKS)
+    input_crop: float = key(0.0, "share of each side of an image that evaluation sees; 0 keeps the model's", between=(0, 1), tasks=CLASSIFY)
+    from_weights: bool = key(False, "whether training starts from public weights if no others are given")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,38 +44,38 @@ class Length:
     """How long training lasts."""
 
     epochs: int = key(30, "passes over the training images", between=(1, 1e6))
-    time_budget_minutes: float = key(0.0, "training ends earlier to keep within it, validation and report included; 0 for no limit", between=(0, HUGE))
-    patience_epochs: int = key(0, "stop when validation has not improved for so many epochs; 0 never stops", between=(0, 1e6))
-    evaluate_every_epochs: int = key(1, "validate after every so many epochs, and always after the last", between=(1, 1e6))
+    time_budget_minutes: float = key(0.0, "training ends early to stay within it, validation and report included; 0 for no limit", between=(0, HUGE))
+    patience_epochs: int = key(0, "stop after this many epochs without a better validation result; 0 never stops", between=(0, 1e6))
+    evaluate_every_epochs: int = key(1, "epochs between two validations; the last epoch is always validated", between=(1, 1e6))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
     """A step. Weight decay is decoupled under adamw and added to the gradient by the others, as in their papers."""
 
-    batch: int = key(32, "images of one optimizer step, over all processes and accumulated parts", between=(1, 1e6))
-    accumulate: int = key(1, "parts that each process computes a batch in; batch norm, Dice and Lovasz see one part at a time", between=(1, 1e6))
+    batch: int = key(32, "images per optimizer step, over all processes and accumulated parts", between=(1, 1e6))
+    accumulate: int = key(1, "parts that each process splits its batch into; batch norm, Dice and Lovasz see one part at a time", between=(1, 1e6))
     optimizer: OptimizerName = key("sgd", "sgd, rmsprop (TensorFlow's) or adamw")
-    learning_rate: float = key(0.01, "highest learning rate, for the whole batch", between=(0, 1e3))
+    learning_rate: float = key(0.01, "peak learning rate, for the whole batch", between=(0, 1e3))
     momentum: float = key(0.9, "momentum of sgd and rmsprop", between=(0, 0.9999), needs=("optimizer", "sgd", "rmsprop"))
     rmsprop_decay: float = key(0.9, "decay of rmsprop's moving mean square", between=(0, 1), needs=("optimizer", "rmsprop"))
     beta1: float = key(0.9, "beta 1 of adamw", between=(0, 0.9999), needs=("optimizer", "adamw"))
     beta2: float = key(0.999, "beta 2 of adamw", between=(0, 0.999999), needs=("optimizer", "adamw"))
     epsilon: float = key(1e-8, "epsilon of adamw, and of rmsprop inside the root", between=(0, 10), needs=("optimizer", "rmsprop", "adamw"))
     weight_decay: float = key(0.0, "weight decay", between=(0, 10))
-    l2: float = key(0.0, "L2 regularization, added to the gradient besides weight_decay", between=(0, 10))
-    decay_depthwise: bool = key(True, "whether depthwise filters decay")
-    decay_norms: bool = key(False, "whether batch norms, biases and layer scales decay")
-    clip_norm: float = key(0.0, "largest norm of the whole gradient; 0 for no limit", between=(0, HUGE))
+    l2: float = key(0.0, "L2 regularization, added to the gradient in addition to weight_decay", between=(0, 10))
+    decay_depthwise: bool = key(True, "whether weight decay applies to depthwise filters")
+    decay_norms: bool = key(False, "whether weight decay applies to batch norms, biases and layer scales")
+    clip_norm: float = key(0.0, "maximum norm of the whole gradient; 0 for no limit", between=(0, HUGE))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """The learning rate over time."""
 
-    schedule: ScheduleName = key("cosine", "how the learning rate falls")
-    warmup_epochs: float = key(0.0, "epochs over which the learning rate rises, at most half of the training", between=(0, 1e6))
-    warmup_start: float = key(0.0, "share of the learning rate at the first step", between=(0, 1), needs=("warmup_epochs",))
+    schedule: ScheduleName = key("cosine", "learning rate schedule")
+    warmup_epochs: float = key(0.0, "epochs of warmup, at most half of the training", between=(0, 1e6))
+    warmup_start: float = key(0.0, "share of the learning rate at the first step of the warmup", between=(0, 1), needs=("warmup_epochs",))
     decay_factor: float = key(0.1, "exponential: factor of each decay", between=(0, 1), needs=("schedule", "exponential"))
     decay_every_epochs: float = key(30.0, "exponential: epochs between two decays", between=(1e-3, 1e6), needs=("schedule", "exponential"))
     poly_power: float = key(0.9, "poly: the rate falls as (1 - progress) to this power (DeepLabv3, section 4.1)", between=(0, 10), needs=("schedule", "poly"))
@@ -97,7 +97,7 @@ class Regularization:
 class Freezing:
     """What learns."""
 
-    freeze_blocks: int = key(0, "first blocks of the backbone that keep their weights; -1 for the whole backbone", between=(-1, 1000))
+    freeze_blocks: int = key(0, "number of frozen blocks, from the first on; -1 for the whole backbone", between=(-1, 1000))
     freeze_norms: bool = key(False, "whether batch norms keep their running statistics", needs=_FLOATS)
     cached_features: bool = key(False, "compute the features of the frozen backbone once; needs freeze_blocks=-1", tasks=CLASSIFY, needs=_FLOATS)
 
@@ -106,9 +106,9 @@ class Freezing:
 class Quantizing:
     """Training a network in 8-bit integers."""
 
-    quantize: Quantize = key("none", "int8 trains the network in 8-bit integers, from weights that were trained in floats")
-    distill: float = key(1.0, "share of the loss that is the distance from the float network's answers; the rest is from labels", between=(0, 1), needs=("quantize", "int8"))
-    frozen_ranges: float = key(0.25, "share of the training, at its end, in which ranges stay as they are", between=(0, 1), needs=("quantize", "int8"))
+    quantize: Quantize = key("none", "int8: quantization-aware training, starting from float weights")
+    distill: float = key(1.0, "share of the loss that comes from the float network's predictions; the rest comes from labels", between=(0, 1), needs=("quantize", "int8"))
+    frozen_ranges: float = key(0.25, "share of the training, at its end, with frozen ranges", between=(0, 1), needs=("quantize", "int8"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +118,9 @@ class FreshHead:
     head_filters: int = key(0, "channels of a segmentation head; 0 for the paper's", between=(0, 4096), tasks=SEGMENT)
     output_stride: int = key(16, "input px per px of the deepest map: 8, 16 or 32", between=(8, 32), tasks=SEGMENT)
     aspp: bool = key(True, "the three atrous branches of DeepLabv3; without them it is R-ASPP", tasks=SEGMENT)
-    on: On = key("last", "the map that a segmentation head stands on", tasks=SEGMENT)
-    decoder: str = key("", "map of DeepLabv3+'s decoder, such as s4", tasks=SEGMENT)
-    auxiliary: str = key("", "map of the auxiliary head that only training uses, such as s8", tasks=SEGMENT)
+    on: On = key("last", "feature map that a segmentation head is built on", tasks=SEGMENT)
+    decoder: str = key("", "feature map of DeepLabv3+'s decoder, such as s4", tasks=SEGMENT)
+    auxiliary: str = key("", "feature map of the auxiliary head that only training uses, such as s8", tasks=SEGMENT)
     activation: Scores = key("softmax", "where a detector's scores come from", tasks=DETECT)
     anchor_smallest: float = key(0.1, "scale of the first map's square anchor", between=(0, 1), tasks=DETECT)
     anchor_scale_min: float = key(0.2, "scale of the first map's other anchors", between=(1e-3, 1), tasks=DETECT)
@@ -131,7 +131,7 @@ class FreshHead:
 class Head(FreshHead):
     """What predicts."""
 
-    head: HeadName = key("default", "which head; default keeps the model's, or makes SSDLite for detection and DeepLabv3 for segmentation", tasks=BOXES_AND_MASKS)
+    head: HeadName = key("default", "which head; default keeps the model's, or builds SSDLite for detection and DeepLabv3 for segmentation", tasks=BOXES_AND_MASKS)
     mirrors: Mirrors = key("none", "mirror images whose logits a classifier averages, wherever it is used: 2 or 4 times the work", tasks=CLASSIFY)
 
 
@@ -139,9 +139,9 @@ class Head(FreshHead):
 class Loss:
     """The losses of detectors and segmenters."""
 
-    match_iou: float = key(0.5, "overlap from which an anchor should find a box", between=(0.05, 0.95), tasks=DETECT)
-    negatives: float = key(3.0, "background anchors for each matched one; the focal loss takes all", between=(0, 1e6), tasks=DETECT)
-    focal_gamma: float = key(0.0, "above 0: the focal loss, in place of hard negatives", between=(0, 10), tasks=DETECT)
+    match_iou: float = key(0.5, "overlap at which an anchor matches a box", between=(0.05, 0.95), tasks=DETECT)
+    negatives: float = key(3.0, "background anchors per matched one; the focal loss uses all", between=(0, 1e6), tasks=DETECT)
+    focal_gamma: float = key(0.0, "above 0: the focal loss instead of hard negative mining", between=(0, 10), tasks=DETECT)
     focal_alpha: float = key(0.75, "weight of objects in the focal loss", between=(0, 1), tasks=DETECT, needs=("focal_gamma",))
     box_share: float = key(1.0, "weight of the box offsets' loss", between=(0, 1000), tasks=DETECT)
     dice: float = key(0.0, "weight of the Dice loss", between=(0, 100), tasks=SEGMENT)
@@ -153,13 +153,13 @@ class Loss:
 class Machine:
     """How it is computed, and when it is saved."""
 
-    precision: Precision = key("auto", "number format of convolutions; auto takes what the device computes natively")
+    precision: Precision = key("auto", "number format of convolutions; auto uses what the device supports natively")
     channels_last: bool = key(True, "memory layout of images")
     compile: bool = key(False, "compile the network with torch.compile", needs=_FLOATS)
     sync_norms: bool = key(False, "batch norm over all processes; GPUs only", needs=_FLOATS)
     workers: int = key(-1, "processes that read and augment images; -1 chooses", between=(-1, 256))
     cache_mb: int = key(2048, "memory for decoded images, MB", between=(0, 1e7))
-    save_every_seconds: float = key(300.0, "time between two saves within an epoch; every epoch's end is saved anyway", between=(0, HUGE))
+    save_every_seconds: float = key(300.0, "time between two saves within an epoch; the end of every epoch is always saved", between=(0, HUGE))
     tensorboard: bool = key(False, "also log to the run's folder 'tensorboard'")
-    seed: int = key(0, "of the order, augmentation and new weights", between=(0, 2**62))
+    seed: int = key(0, "seed for order, augmentation and new weights", between=(0, 2**62))
 # fmt: on

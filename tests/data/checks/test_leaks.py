@@ -79,9 +79,9 @@ def test_a_training_is_warned_of_copies_and_of_each_kind_of_finding_once(
     shutil.copy(tmp_path / "0.jpg", tmp_path / "3.jpg")
     assert train_start.checked(Dataset(("a", "b"), tuple(samples)), skip_bad=False, main=True).samples == tuple(samples)
     lines = capsys.readouterr().err.splitlines()
-    assert [line for line in lines if "PNG" in line or "extensions" in line] == [
+    assert [line for line in lines if "PNG" in line or "extension" in line] == [
         "warning: 0.jpg: is PNG, but its name says JPEG",
         "warning: 1.jpg: is PNG, but its name says JPEG",
-        "warning: and 22 more extensions of another format",
+        "warning: and 22 more files with the extension of another format",
     ]
     assert any(line.startswith("warning: 1 of 6 test images is also in train, so results on test") for line in lines)

@@ -188,4 +188,4 @@ def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path: Path, kind: str) 
 def test_of_many_images_without_a_header_a_few_are_named(tmp_path: Path) -> None:
     samples = [Sample(tmp_path / f"{i}.png", -1, "train", name=f"{i}.png") for i in range(12)]
     notes = write_boxes(Dataset(("cat",), tuple(samples), "gone", task="detect"), tmp_path / "out", "csv")
-    assert [note for note in notes if "left out" in note][5:] == ["7 more images are left out; mobilenets check names them all"]
+    assert [note for note in notes if "left out" in note][5:] == ["7 more images are left out; mobilenets check lists them all"]

@@ -79,7 +79,7 @@ CODES: dict[str, tuple[Level, str]] = {  # in the order of a report
     "imbalance":      ("warning", "imbalance"),
     "rare":           ("warning", "classes with very few pixels"),
     "duplicate":      ("warning", "the same image twice in one split"),
-    "extension":      ("warning", "extensions of another format"),
+    "extension":      ("warning", "files with the extension of another format"),
     "hidden":         ("warning", "images that are skipped because of their name"),
     "dark":           ("warning", "images that are almost black, as 12-bit values in a 16-bit color file are"),
     "blank":          ("warning", "images of a single tone"),
@@ -128,7 +128,7 @@ def in_brief(items: Iterable[Finding], *, most: int = 2) -> list[str]:
     """The findings in a few lines: the first few of each code, file first, and how many more there are.
 
     >>> in_brief([Finding("warning", "extension", "is PNG", (name,)) for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg")])
-    ['a.jpg: is PNG', 'b.jpg: is PNG', 'and 2 more extensions of another format']
+    ['a.jpg: is PNG', 'b.jpg: is PNG', 'and 2 more files with the extension of another format']
     """
     lines = []
     for code, group in groupby(items, key=lambda item: item.code):

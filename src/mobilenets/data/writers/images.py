@@ -52,7 +52,7 @@ def place(dataset: Dataset, notes: list[str]) -> list[Placed]:
         placed.append(Placed(sample, name, width, height))
     notes += left_out[:_NAMED]
     if len(left_out) > _NAMED:
-        notes.append(f"{len(left_out) - _NAMED:,} more images are left out; mobilenets check names them all")
+        notes.append(f"{len(left_out) - _NAMED:,} more images are left out; mobilenets check lists them all")
     return placed
 
 
