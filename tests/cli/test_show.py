@@ -171,5 +171,5 @@ def test_without_torch_the_page_says_what_is_missing(pets: Path) -> None:
 def test_a_recipe_for_another_task_is_refused(pets: Path, mobilenets: Any) -> None:
     done = mobilenets("show", pets, "--recipe", "detect", "--out", pets.parent / "page.html")
     assert done.code == 1
-    assert "the recipe is for the task detect" in done.err
+    assert "the recipe is for detection" in done.err
     assert not (pets.parent / "page.html").exists()
