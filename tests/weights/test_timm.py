@@ -105,6 +105,6 @@ def test_a_network_of_another_family_is_refused() -> None:
         state = timm.create_model("efficientnet_b0").state_dict()
     with pytest.raises(
         WeightsError,
-        match=r"this is no mobilenet_v2: its block 1 is bottleneck \(kernel 3, stride 1, .*, squeeze-excite\), which",
+        match=r"this is not a mobilenet_v2: its block 1 is bottleneck \(kernel 3, stride 1, .*, squeeze-excite\), which",
     ):
         backbone_of(importer.read(state, "file.pth"))
