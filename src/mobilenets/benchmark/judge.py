@@ -46,13 +46,11 @@ def judged(job: Mapping[str, Any], answer: Callable[[Mapping[str, object]], None
 
     from mobilenets.benchmark.worker import runtime_of
     from mobilenets.data.open import open_dataset
-    from mobilenets.errors import DataError
     from mobilenets.evaluation.evaluators import evaluate
     from mobilenets.evaluation.intervals import ends
     from mobilenets.evaluation.part import part_of
     from mobilenets.runtime.cores import cores
     from mobilenets.runtime.predictor import Predictor
-    from mobilenets.specs.model import TASK_NOUNS
 
     engine = runtime_of(job).open(Path(job["file"]), threads=1)
     manifest = engine.manifest()
@@ -60,11 +58,7 @@ def judged(job: Mapping[str, Any], answer: Callable[[Mapping[str, object]], None
     dataset = open_dataset(
         data["source"], task=manifest.task, classes=data["classes"], ignore=tuple(data["ignore"]), val=0, test=0
     )
-    if dataset.task != manifest.task:
-        raise DataError(
-            f"'{dataset.name}' is a {TASK_NOUNS[dataset.task]} dataset, but '{job['file']}' is a "
-            f"{TASK_NOUNS[manifest.task]} model"
-        )
+    dataset.check_task(manifest.task, f"'{job['file']}'")
     _, samples = part_of(dataset, data["split"] or None)
     answer({"images": len(samples)})
     predictor = Predictor(manifest, engine, threads=cores(), runs=cores(), batch=engine.batch or 2)

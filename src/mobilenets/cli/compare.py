@@ -14,7 +14,6 @@ from mobilenets.cli.output import note, progress, show, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
 from mobilenets.errors import DataError, UsageError
 from mobilenets.evaluation.part import PARTS, part_of
-from mobilenets.specs.model import TASK_NOUNS
 
 if TYPE_CHECKING:
     from mobilenets.evaluation.compare import Measured
@@ -150,8 +149,7 @@ def _evaluated(run: Path, name: str, data: str | None, split: str | None, classe
     if own:
         reading.refuse(source)
     dataset = trained_on_data(splits, recorded, task) if own else reading.open(source, val=0, test=0)
-    if dataset.task != task:
-        raise DataError(f"'{dataset.name}' is a {TASK_NOUNS[dataset.task]} dataset, but '{run}' is a {TASK_NOUNS[task]} model")
+    dataset.check_task(task, f"'{run}'")
     part, samples = part_of(dataset, split)
     with progress(f"evaluating {name} on {part}", len(samples)) as advance:
         report = evaluate(predictor, samples, dataset.labels, progress=advance)

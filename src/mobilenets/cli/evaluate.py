@@ -23,7 +23,6 @@ from mobilenets.cli.results import show_remarks, show_report
 from mobilenets.data.text import counted
 from mobilenets.errors import CheckpointError, DataError, MissingExtraError, UsageError
 from mobilenets.evaluation.part import PARTS, part_of
-from mobilenets.specs.model import TASK_NOUNS
 
 if TYPE_CHECKING:
     from mobilenets.evaluation.evaluators import AnyReport
@@ -119,8 +118,7 @@ def command(
     if own:
         reading.refuse(source)
     dataset = trained_on_data(splits, run_facts.get("Data", {}), task) if own else reading.open(source, val=0, test=0)
-    if dataset.task != task:
-        raise DataError(f"'{dataset.name}' is a {TASK_NOUNS[dataset.task]} dataset, but '{run}' is a {TASK_NOUNS[task]} model")
+    dataset.check_task(task, f"'{run}'")
     if not own:
         dataset = alike(dataset, predictor.manifest.labels)
     part, samples = part_of(dataset, split)

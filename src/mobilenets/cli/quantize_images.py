@@ -12,7 +12,6 @@ from mobilenets.cli.output import note, progress
 from mobilenets.cli.reading import Reading, alike
 from mobilenets.data.text import counted
 from mobilenets.errors import DataError, MobileNetsError, UsageError
-from mobilenets.specs.model import TASK_NOUNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,10 +148,7 @@ def _of_run(run: Path, task: Task, *, strict: bool) -> Dataset | None:
 
 def _opened(data: str, reading: Reading, manifest: Manifest, model: Path) -> Dataset:
     dataset = reading.open(data)
-    if dataset.task != manifest.task:
-        raise DataError(
-            f"'{dataset.name}' is a {TASK_NOUNS[dataset.task]} dataset, but '{model}' is a {TASK_NOUNS[manifest.task]} model"
-        )
+    dataset.check_task(manifest.task, f"'{model}'")
     return alike(dataset, manifest.labels)
 
 

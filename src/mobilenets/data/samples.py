@@ -15,7 +15,8 @@ from mobilenets.data.boxes import Box
 from mobilenets.data.faults import Fault
 from mobilenets.data.located import Located
 from mobilenets.data.masks import Mask
-from mobilenets.specs.model import Task
+from mobilenets.errors import DataError
+from mobilenets.specs.model import TASK_NOUNS, Task
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -119,6 +120,19 @@ class Dataset:
     colors: tuple[tuple[int, int, int], ...] = ()
     faults: tuple[Fault, ...] = ()
     drawn: bool = False
+
+    def check_task(self, task: Task, model: str) -> None:
+        """Check that a model is for the dataset's task.
+
+        Args:
+            task: the model's task.
+            model: what an error calls the model.
+
+        Raises:
+            DataError: it is for another one.
+        """
+        if self.task != task:
+            raise DataError(f"'{self.name}' is a {TASK_NOUNS[self.task]} dataset, but {model} is a {TASK_NOUNS[task]} model")
 
     def with_val_in_train(self) -> Dataset:
         """The dataset with its val split moved into train, for the last run before a test."""

@@ -14,7 +14,6 @@ from mobilenets.int8.folder import About, about, check_free, write
 from mobilenets.int8.images import affordable, drawn
 from mobilenets.int8.truth import POINTS, Labels, judging
 from mobilenets.model import Model
-from mobilenets.specs.model import TASK_NOUNS
 from mobilenets.telling import Telling
 
 
@@ -51,10 +50,7 @@ def quantize(
     """
     folder, telling = Path(folder), telling or Telling()
     check_free(folder)
-    if dataset.task != model.spec.task:
-        raise DataError(
-            f"'{dataset.name}' is a {TASK_NOUNS[dataset.task]} dataset, but the model is a {TASK_NOUNS[model.spec.task]} model"
-        )
+    dataset.check_task(model.spec.task, "the model")
     pictures = drawn(dataset.split("train"), seed)
     if not pictures:
         raise DataError(f"'{dataset.name}' has no train split to calibrate on")

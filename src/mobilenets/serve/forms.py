@@ -19,9 +19,8 @@ RAW = "-"
 """Name of an image without a name, as `predict` calls one from standard input."""
 
 _PARTS = 16  # maximum number of parts that are not files
-_EXTENDED = re.compile(
-    rb"""\bfilename\*\s*=\s*"?[\w-]*'[\w-]*'([^";\s]*)""", re.IGNORECASE
-)  # the only name that some clients send
+# The only name that some clients send.
+_EXTENDED = re.compile(rb"""\bfilename\*\s*=\s*"?[\w-]*'[\w-]*'([^";\s]*)""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

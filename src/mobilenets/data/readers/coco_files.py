@@ -24,8 +24,9 @@ _DEEPEST = 3  # how many folders below the dataset's a file may be
 def is_coco(source: Source) -> bool:
     """Whether this is a COCO file, or a folder with such files in one of the usual places."""
     if source.tree is None:
-        known = has_coco_lists(source.path) if source.suffix == ".json" else False
-        return known or (source.suffix == ".json" and not _is_array(source.path) and unread_file(source) is None)
+        if source.suffix != ".json":
+            return False
+        return has_coco_lists(source.path) or (not _is_array(source.path) and unread_file(source) is None)
     return bool(coco_files(source.tree))
 
 

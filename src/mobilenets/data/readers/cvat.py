@@ -46,7 +46,7 @@ def is_cvat(source: Source) -> bool:
     """Whether this is CVAT's XML file, or a folder with one."""
     if source.tree is None:
         return source.suffix == ".xml" and xml_kind(source.path) == "cvat"
-    return bool(_files(source.tree))
+    return next(_files(source.tree), None) is not None
 
 
 def read_cvat(source: Source, asked: Asked = NOTHING) -> Listing:
@@ -74,7 +74,7 @@ def opened(source: Source) -> Drawn:
         DataError: the file is of a video, or contradicts itself; the message names the element.
     """
     tree = source.tree or scan(source.path.parent)
-    files = _files(tree) if source.tree is not None else [source.path.name]
+    files = list(_files(tree)) if source.tree is not None else [source.path.name]
     if not files:
         raise DataError(f"'{source.text}' contains no CVAT file")
     path, *others = files
@@ -111,10 +111,10 @@ def opened(source: Source) -> Drawn:
     return Drawn(file, listed, tuple(declared), tagged, (more,) if others else (), tree.faults)
 
 
-def _files(tree: Tree) -> list[str]:
+def _files(tree: Tree) -> Iterator[str]:
     """CVAT's files, the one that is read first."""
     files = [path for path in tree.with_suffix(".xml") if path.count("/") <= _DEEPEST]
-    return [path for path in sorted(files, key=lambda path: path.count("/")) if xml_kind(tree.root / path) == "cvat"]
+    return (path for path in sorted(files, key=lambda path: path.count("/")) if xml_kind(tree.root / path) == "cvat")
 
 
 def _shapes(image: ElementTree.Element, within: str) -> Iterator[Shape]:
